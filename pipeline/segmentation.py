@@ -111,7 +111,7 @@ def cut(
     joined = _checked_merges(merges)
     first, last = _spans(joined)
     samples = len(joined) + 1
-    if round(float(FRAME_STEP * samples / rate), 2) <= 0:
+    if round(FRAME_STEP * samples / float(rate), 2) <= 0:
         raise ValueError(
             f"{samples} embeddings at {float(rate):g} fps last less than 0.01 s; check the fps"
         )
@@ -123,7 +123,9 @@ def cut(
         return FRAME_STEP * sample - FRAME_STEP // 2
 
     def seconds(sample: int) -> float:
-        return round(float(raw_frame(sample) / rate), 2)
+        # Divided in floating point, as the authors did: 5160 frames at 24000/1001 fps are exactly
+        # 215.215 s, and their file says 215.21. Ids are made of these times.
+        return round(raw_frame(sample) / float(rate), 2)
 
     # Whole frames against a whole number of frames: exact, whatever the fps.
     shortest_frames = math.ceil(shortest * rate)
