@@ -9,6 +9,7 @@ they follow from the paper's section on hierarchical temporal segmentation (arXi
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -164,9 +165,12 @@ class Tree:
         """``start`` (default: the root) and all its descendants, parents before their children."""
         if not self.segments:
             return
-        stack = [start or self.root]
+        stack, seen = [start or self.root], set()
         while stack:
             segment = stack.pop()
+            if segment.node_id in seen:  # a tree that was not validated can lead in a circle
+                continue
+            seen.add(segment.node_id)
             yield segment
             stack.extend(reversed(self.children(segment)))
 
@@ -221,7 +225,8 @@ class Tree:
             yield "it has no nodes"
             return
         if len(self._by_id) != len(self.segments):
-            yield f"{len(self.segments) - len(self._by_id)} nodes repeat another node's id"
+            yield f"{len(self.segments) - len(self._by_id)} node(s) repeat another node's id"
+            return
         roots = [s for s in self.segments if s.parent_id is None]
         if len(roots) != 1:
             yield f"it has {len(roots)} roots instead of one"
@@ -244,7 +249,7 @@ class Tree:
             yield f"is at level {s.level}, which is not its depth"
         if s.node_id != node_id(self.video_uid, s.start, s.end):
             yield f"has an id that is not made of its video and times ({s.start} to {s.end})"
-        if s.end <= s.start:
+        if not s.start < s.end < math.inf:
             yield f"ends at {s.end}, not after its start {s.start}"
         elif s.parent_id is not None and s.duration < MIN_SEGMENT_DURATION - _ROUNDING:
             yield f"lasts {s.duration} s, less than {MIN_SEGMENT_DURATION} s"
