@@ -1,0 +1,128 @@
+"""Start the real FiftyOne App, with this repository as a plugin, for tests that drive a browser.
+
+FiftyOne reads its configuration from environment variables when it is first imported, so all of it
+happens in a child process, which has its own database in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass(frozen=True)
+class App:
+    """A running App: where it is, and what the function that built its dataset returned."""
+
+    url: str
+    dataset: str
+    info: dict[str, Any]
+
+    def sample_url(self, sample_id: str) -> str:
+        """The address that opens the dataset with this sample in the modal."""
+        return f"{self.url}/datasets/{self.dataset}?id={sample_id}"
+
+
+@contextlib.contextmanager
+def running_app(folder: Path, build: str, timeout: float = 120) -> Iterator[App]:
+    """Launch the App on a dataset and end all of its processes afterwards.
+
+    Args:
+        folder: a temporary folder for the database, the plugins directory and ``build``
+        build: ``"module:function"``; called in the child as ``function(folder)``, it returns a
+            FiftyOne dataset and a dict (for :attr:`App.info`) that JSON can hold
+        timeout: seconds until the App must answer
+    """
+    (folder / "plugins").mkdir(parents=True)
+    (folder / "plugins" / "action100m").symlink_to(REPOSITORY, target_is_directory=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = folder / "app.log"
+    environment = os.environ | {
+        "FIFTYONE_DATABASE_DIR": str(folder / "database"),
+        "FIFTYONE_DATABASE_VALIDATION": "false",
+        "FIFTYONE_DEFAULT_DATASET_DIR": str(folder / "datasets"),
+        "FIFTYONE_DO_NOT_TRACK": "true",
+        "FIFTYONE_PLUGINS_DIR": str(folder / "plugins"),
+    }
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.app", build, str(folder), str(port)],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        ready = folder / "ready.json"
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + timeout
+        while not (ready.exists() and _answers(url)):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the App did not start:\n{log.read_text()[-4000:]}")
+            time.sleep(0.2)
+        described = json.loads(ready.read_text())
+        yield App(url, described["dataset"], described["info"])
+    finally:
+        _end_group(process)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _end_group(process: subprocess.Popen) -> None:
+    """End the launcher and its children: the App's server and the database outlive it otherwise."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        time.sleep(0.5)
+
+
+def _serve(build: str, folder: Path, port: int) -> None:
+    import fiftyone as fo
+
+    module, function = build.split(":")
+    dataset, info = getattr(importlib.import_module(module), function)(folder)
+    fo.launch_app(dataset, remote=True, address="127.0.0.1", port=port)
+    partial = folder / "ready.partial"
+    partial.write_text(json.dumps({"dataset": dataset.name, "info": info}))
+    partial.rename(folder / "ready.json")
+    signal.pause()
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
