@@ -16,9 +16,12 @@ from typing import NamedTuple
 from ..parquet import ParquetError, read_models, read_trees, write_trees
 from ..store import stamp
 from ..tree import Tree
+from .bean import BEAN
+from .birdhouse import BIRDHOUSE
 from .captions import true_tree
 from .film import SampleKitError, film, frames
 from .spec import KitVideo, Motion, Scene, Span, Step
+from .sunset import SUNSET
 from .tea import TEA
 
 __all__ = [
@@ -38,7 +41,7 @@ __all__ = [
 ]
 
 #: The videos of the kit, shortest first.
-KIT_VIDEOS: tuple[KitVideo, ...] = (TEA,)
+KIT_VIDEOS: tuple[KitVideo, ...] = (TEA, BEAN, SUNSET, BIRDHOUSE)
 
 
 class KitFile(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -296,8 +297,10 @@ def _transcript(video: KitVideo) -> list[dict[str, str]] | None:
     for step in dict.fromkeys(span.step for span in video.spans):
         spans = [s for s in video.spans if s.step is step]
         start, end = video.seconds(spans[0].first), video.seconds(spans[-1].end)
+        if automatic and not step.does:
+            lines.append({"time": str(round(start + 0.16, 3)), "text": "[Music]"})
         words = (step.said.lower().translate(_NO_PUNCTUATION) if automatic else step.said).split()
-        count = max(1, round(len(words) / (6 if automatic else 12)))
+        count = max(1, math.ceil(len(words) / (6 if automatic else 12)))
         cuts = [round(i * len(words) / count) for i in range(count + 1)]
         for i, (a, b) in enumerate(pairwise(cuts)):
             time = round(start + 0.32 + i * (end - start - 0.6) / count, 3)
@@ -307,9 +310,8 @@ def _transcript(video: KitVideo) -> list[dict[str, str]] | None:
                 if automatic
                 else "\n".join(" ".join(w) for w in (words[a : a + half], words[a + half : b]) if w)
             )
-            if automatic and not step.does:
-                text = "[Music]"
-            lines.append({"time": str(time), "text": text})
+            if text:
+                lines.append({"time": str(time), "text": text})
     return lines
 
 

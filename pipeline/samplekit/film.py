@@ -47,7 +47,7 @@ def _still(video: KitVideo, scene: Scene, step: Step) -> np.ndarray:
     width, height = video.size
     still = np.zeros((height, width, 3), np.uint8)
     paint(still, scene.drawing + step.drawing)
-    size = 0.092 * width
+    size = min(44, 0.128 * width)
     for i, text in enumerate(scene.title):
         write(still, text, (width / 2, 0.2 * height + i * 1.25 * size), size, scene.ink, 0.6, "mm")
     if step.does:

@@ -62,7 +62,8 @@ class Motion:
         return self._trailed(1) + self._posed(self.leaves, 1)
 
     def _trailed(self, progress: float) -> Drawing:
-        return line(*self.trail, self.path[0], self.place(progress)) if self.trail else ()
+        # The first shape of a line is the line without its round ends.
+        return line(*self.trail, self.path[0], self.place(progress))[:1] if self.trail else ()
 
     def _posed(self, drawing: Drawing, progress: float) -> Drawing:
         angle, scale = (a + (b - a) * progress for a, b in (self.tilt, self.scale))
