@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .tree import MIN_SEGMENT_DURATION, Segment, Tree, node_id
+from .video import SAMPLING_STRIDE
 
-#: Every how many raw frames there is an embedding.
-FRAME_STEP = 4
+#: Part of the stamps: raise it when the same embeddings give another tree.
+VERSION = 1
 
 # Times are stored in hundredths of a second; two cuts that are this far apart (seconds) never
 # become one. It is the shortest duration that may be asked for.
@@ -111,7 +112,7 @@ def cut(
     joined = _checked_merges(merges)
     first, last = _spans(joined)
     samples = len(joined) + 1
-    if round(FRAME_STEP * samples / float(rate), 2) <= 0:
+    if round(SAMPLING_STRIDE * samples / float(rate), 2) <= 0:
         raise ValueError(
             f"{samples} embeddings at {float(rate):g} fps last less than 0.01 s; check the fps"
         )
@@ -119,8 +120,8 @@ def cut(
     def raw_frame(sample: int) -> int:
         """The raw frame of the cut before this sample."""
         if sample in (0, samples):
-            return FRAME_STEP * sample
-        return FRAME_STEP * sample - FRAME_STEP // 2
+            return SAMPLING_STRIDE * sample
+        return SAMPLING_STRIDE * sample - SAMPLING_STRIDE // 2
 
     def seconds(sample: int) -> float:
         # Divided in floating point, as the authors did: 5160 frames at 24000/1001 fps are exactly

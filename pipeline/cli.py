@@ -1,0 +1,463 @@
+"""The command line: ``python -m pipeline COMMAND``.
+
+Progress goes to standard error; with ``--json`` standard output is one summary for machines. Exit
+status: 0 = all done, 1 = some videos failed (listed), 2 = wrong call, 130 = stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .runner import Progress, Summary, Video
+
+STAGES = ("embed", "segment", "caption", "refine")
+INTERRUPTED = 130
+
+
+class UsageError(Exception):
+    """A call that cannot be carried out; the message says what to change."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    options = _parser().parse_args(
+        _with_joined_ids(sys.argv[1:] if arguments is None else arguments)
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where this one was", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if not isinstance(error, _wrong_calls()):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _with_joined_ids(arguments: Sequence[str]) -> list[str]:
+    """``--video -abc`` as ``--video=-abc``: an id may begin with "-" and is no option then."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in ("--video", "--video-uid"):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _wrong_calls() -> tuple[type[Exception], ...]:
+    from .parquet import ParquetError
+    from .presets import PresetError
+    from .store import StoreError
+    from .tree import InvalidTree
+
+    return UsageError, ParquetError, PresetError, StoreError, InvalidTree, OSError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline",
+        description="Trees-of-Captions as in Action100M: make, compare and show them.",
+        epilog="Exit status: 0 all done, 1 some videos failed (listed), 2 wrong call.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], summary: str) -> Any:
+        added = commands.add_parser(name, help=summary, description=summary)
+        added.set_defaults(run=run)
+        return added
+
+    annotate = command(
+        "annotate",
+        _annotate,
+        "Embed, segment, caption and refine videos; write DIR/part-*.parquet. "
+        "A run that was stopped goes on where it was.",
+    )
+    annotate.add_argument(
+        "videos",
+        nargs="*",
+        metavar="VIDEO",
+        type=Path,
+        help="a video's file, or a folder of videos; the file's stem becomes the video's uid",
+    )
+    annotate.add_argument(
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help='more videos, one JSON line each: {"path": ..., "uid": ...}; uid may be left out',
+    )
+    annotate.add_argument(
+        "--metadata",
+        type=Path,
+        metavar="FILE",
+        help="Action100M parquet whose title, description and transcript help to refine",
+    )
+    annotate.add_argument(
+        "--preset",
+        required=True,
+        metavar="NAME",
+        help="which models: a preset's name, or a YAML file of your own",
+    )
+    annotate.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="the run's folder; made if missing"
+    )
+    annotate.add_argument(
+        "--stages",
+        default=",".join(STAGES),
+        metavar="S,...",
+        help="run only these (default: %(default)s); earlier results in DIR are taken as they are",
+    )
+    annotate.add_argument(
+        "--workers",
+        type=_positive_int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="videos worked on side by side (default: the machine's cores, %(default)s)",
+    )
+    annotate.add_argument(
+        "--progress",
+        choices=("auto", "bar", "lines", "json", "none"),
+        default="auto",
+        help="on standard error: a bar on a terminal, else lines (auto); json is for programs",
+    )
+    _add_json(annotate)
+
+    segment = command(
+        "segment",
+        _segment,
+        "Cut given embeddings, one row per sampled frame (raw frames 0, 4, 8, ...), into a tree.",
+    )
+    segment.add_argument("embeddings", type=Path, metavar="FILE.npy", help="(T, D) floats")
+    segment.add_argument(
+        "--fps", required=True, type=_fps, metavar="F", help="raw frames a second: 25 or 30000/1001"
+    )
+    segment.add_argument(
+        "--video-uid", metavar="U", help="default: the file's stem; ids of nodes are made of it"
+    )
+    segment.add_argument(
+        "--min-duration",
+        type=float,
+        default=0.5,
+        metavar="S",
+        help="seconds that both children of a split have to last (default: %(default)s)",
+    )
+    segment.add_argument("--out", required=True, type=Path, metavar="FILE.parquet")
+    _add_json(segment)
+
+    compare = command(
+        "compare", _compare, "Compare predicted trees with reference trees, video by video."
+    )
+    compare.add_argument("reference", type=Path, metavar="REFERENCE.parquet")
+    compare.add_argument("prediction", type=Path, metavar="PREDICTION.parquet")
+    compare.add_argument("--video", metavar="UID", help="this video only")
+    _add_json(compare)
+
+    show = command("show", _show, "Show a tree as text, picture or page.")
+    show.add_argument("file", type=Path, metavar="FILE.parquet")
+    show.add_argument("--video", metavar="UID", help="default: the file's first video")
+    show.add_argument(
+        "--format", choices=("md", "png", "html"), help="default: --out's ending, else md"
+    )
+    show.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: standard output (md, html)"
+    )
+
+    demo = command(
+        "demo",
+        _demo,
+        "Make the sample kit, a dataset of it and a run, and open FiftyOne's App on them.",
+    )
+    demo.add_argument("--headless", action="store_true", help="check that the App answers, and end")
+    demo.add_argument("--port", type=int, default=5151, help="the App's (default: %(default)s)")
+    return parser
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one summary for machines")
+
+
+def _positive_int(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number
+
+
+def _fps(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no frame rate; write 25, 29.97 or 30000/1001"
+        )
+    return rate
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+# -- annotate ----------------------------------------------------------------------------------
+
+
+def _annotate(options: argparse.Namespace) -> int:
+    from . import presets, runner
+    from .store import RunStore
+
+    stages = tuple(filter(None, options.stages.split(",")))
+    unknown = sorted(set(stages) - set(STAGES))
+    if unknown or not stages:
+        raise UsageError(
+            f"unknown stage(s) {', '.join(unknown) or 'none given'}; known are {', '.join(STAGES)}"
+        )
+    preset = presets.load(options.preset)
+    videos = _videos(options.videos, options.list, options.metadata)
+    store = RunStore(options.out)
+    with _Reporter(options.progress) as report:
+        summary = runner.annotate(videos, preset, store, stages, options.workers, report)
+    _print_annotated(summary)
+    if options.json:
+        _print_json(summary.to_dict())
+    return 1 if summary.failed else 0
+
+
+def _videos(paths: Sequence[Path], listed: Path | None, metadata: Path | None) -> list[Video]:
+    """The videos of a call, each with its uid and metadata; UsageError for what cannot be meant."""
+    from .parquet import read_metadata
+    from .runner import Video
+    from .store import folder_name
+    from .video import find_videos
+
+    by_uid: dict[str, Path] = {}
+
+    def add(uid: str, path: Path) -> None:
+        if by_uid.setdefault(uid, path) != path:
+            raise UsageError(
+                f"{by_uid[uid]} and {path} are both video {uid!r}; "
+                "rename one, or give it another uid with --list"
+            )
+        try:
+            folder_name(uid)
+        except ValueError as error:
+            raise UsageError(f"{path}: {error}") from error
+
+    for path in paths:
+        found = find_videos(path)
+        if not found:
+            raise UsageError(f"the folder {path} holds no videos; name another folder or files")
+        for video in found:
+            add(video.stem, video.absolute())
+    for uid, path in _listed(listed):
+        add(uid, path)
+    if not by_uid:
+        raise UsageError("no videos; name files or folders, or a --list")
+    known = read_metadata(metadata, by_uid) if metadata else {}
+    return [Video(uid, path, known.get(uid)) for uid, path in by_uid.items()]
+
+
+def _listed(path: Path | None) -> list[tuple[str, Path]]:
+    if path is None:
+        return []
+    videos = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            video = (path.absolute().parent / entry["path"]).absolute()
+            videos.append((str(entry.get("uid") or video.stem), video))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise UsageError(
+                f'{path}, line {number}: expected {{"path": ..., "uid": ...}}'
+            ) from None
+    return videos
+
+
+class _Reporter:
+    """Shows a run's progress on standard error."""
+
+    def __init__(self, style: str):
+        if style == "auto":
+            style = "bar" if sys.stderr.isatty() else "lines"
+        self.style = style
+        self._bar: Any = None
+        self._stage = ""
+
+    def __enter__(self) -> _Reporter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, progress: Progress) -> None:
+        if self.style == "json":
+            print(json.dumps(vars(progress)), file=sys.stderr, flush=True)
+        elif self.style == "lines":
+            rate = progress.done / progress.elapsed if progress.elapsed else 0
+            print(
+                f"{progress.stage}: {progress.done} of {progress.total} videos, "
+                f"{progress.failed} failed, {rate:.2g} a second, "
+                f"{progress.remaining:.0f} s left ({progress.video})",
+                file=sys.stderr,
+                flush=True,
+            )
+        elif self.style == "bar":
+            self._update_bar(progress)
+
+    def _update_bar(self, progress: Progress) -> None:
+        from tqdm import tqdm
+
+        if progress.stage != self._stage:
+            if self._bar is not None:
+                self._bar.close()
+            self._stage = progress.stage
+            self._bar = tqdm(
+                total=progress.total, desc=f"{progress.stage:8}", unit="video", file=sys.stderr
+            )
+        if progress.failed:
+            self._bar.set_postfix_str(f"{progress.failed} failed", refresh=False)
+        self._bar.update(progress.done - self._bar.n)
+
+
+def _print_annotated(summary: Summary) -> None:
+    """The last lines of a run: what was done, what failed and why, where it is."""
+    say = lambda text: print(text, file=sys.stderr)  # noqa: E731
+    spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in summary.seconds.items())
+    say(
+        f"{len(summary.done)} videos done ({len(summary.reused)} of them before), "
+        f"{len(summary.failed)} failed, {summary.nodes} segments; {spent}"
+    )
+    for failure in summary.failed.values():
+        say(f"failed in {failure['stage']}: {failure['reason']}")
+    for part in summary.parts:
+        say(part)
+
+
+# -- segment, compare, show --------------------------------------------------------------------
+
+
+def _segment(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from .parquet import write_trees
+    from .segmentation import segment
+
+    uid = options.video_uid or options.embeddings.stem
+    try:
+        embeddings = np.load(options.embeddings, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UsageError(
+            f"{options.embeddings} is not a readable .npy file; "
+            "save the (T, D) embeddings with numpy.save"
+        ) from error
+    if not isinstance(embeddings, np.ndarray):
+        raise UsageError(f"{options.embeddings} holds several arrays; save one with numpy.save")
+    try:
+        tree = segment(embeddings, options.fps, uid, min_duration=options.min_duration)
+    except ValueError as error:
+        raise UsageError(f"{options.embeddings}: {error}") from error
+    write_trees(options.out, [tree])
+    print(
+        f"{options.out}: {len(tree)} segments, {len(tree.leaves())} leaves, depth {tree.depth}, "
+        f"{tree.duration} s",
+        file=sys.stderr,
+    )
+    if options.json:
+        _print_json(
+            {
+                "video_uid": uid,
+                "out": str(options.out),
+                "nodes": len(tree),
+                "leaves": len(tree.leaves()),
+                "depth": tree.depth,
+                "duration": tree.duration,
+            }
+        )
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from . import metrics, report
+    from .parquet import read_trees, read_uids
+
+    wanted = None if options.video is None else [options.video]
+    reference_uids = set(read_uids(options.reference))
+    shared = [
+        uid
+        for uid in read_uids(options.prediction)
+        if uid in reference_uids and wanted in (None, [uid])
+    ]
+    if not shared:
+        raise UsageError(
+            f"{options.reference} and {options.prediction} have no video "
+            f"{options.video or ''} in common".replace("  ", " ")
+        )
+    # Only the predictions are held: references stream past them.
+    predictions = {tree.video_uid: tree for tree in read_trees(options.prediction, shared)}
+    results = {}
+    for reference in read_trees(options.reference, shared):
+        comparison = metrics.compare(reference, predictions[reference.video_uid])
+        results[reference.video_uid] = comparison.to_dict()
+        if not options.json:
+            print(report.comparison_text(comparison))
+            print()
+    if options.json:
+        _print_json({"videos": results})
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from . import report
+    from .parquet import read_trees, read_uids
+    from .store import temporary_sibling
+
+    uids = read_uids(options.file)
+    if not uids:
+        raise UsageError(f"{options.file} holds no videos")
+    uid = options.video or uids[0]
+    if uid not in uids:
+        some = ", ".join(uids[:5]) + (", ..." if len(uids) > 5 else "")
+        raise UsageError(f"{options.file} has no video {uid!r}; it has {some}")
+    tree = next(read_trees(options.file, [uid]))
+    form = options.format or (options.out.suffix.removeprefix(".") if options.out else "md")
+    if form == "png":
+        if options.out is None:
+            raise UsageError("a picture needs a file: add --out FILE.png")
+        report.tree_png(tree, options.out)
+    elif form in ("md", "html"):
+        text = report.tree_markdown(tree) if form == "md" else report.tree_html(tree)
+        if options.out is None:
+            print(text)
+        else:
+            with temporary_sibling(options.out) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+    else:
+        raise UsageError(f"unknown format {form!r} of {options.out}; use md, png or html")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo import run
+
+    return run(headless=options.headless, port=options.port)

@@ -1,0 +1,70 @@
+"""Stage 1, embed: a video becomes one vector per sampled frame.
+
+A (T, D) float16 array, T = ceil(frames / 4), one row for each of the raw frames 0, 4, 8, ...
+(paper, section on segmentation).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from . import measured
+from .presets import PresetError, options
+from .video import SampledFrames, VideoInfo
+
+#: Part of the stamps: raise it when the same input and configuration give another result.
+VERSION = 1
+
+
+class Encoder(Protocol):
+    """A model that embeds sampled frames.
+
+    Attributes:
+        name: for people, files' metadata and FiftyOne runs
+        long_side: pixels of the frames that it takes
+    """
+
+    name: str
+    long_side: int
+
+    def encode(self, frames: Iterable[np.ndarray]) -> np.ndarray:
+        """(H, W, 3) uint8 RGB frames, in order -> (T, D) float16."""
+
+
+class MeasuredEncoder:
+    """The ``embedded`` preset: measured descriptors of colour layout, gradients and motion."""
+
+    name = "measured descriptors (no model)"
+    long_side = measured.LONG_SIDE
+
+    def encode(self, frames: Iterable[np.ndarray]) -> np.ndarray:
+        """See :class:`Encoder`."""
+        return measured.descriptors(frames)
+
+
+def load(config: Mapping[str, Any]) -> Encoder:
+    """The encoder that a preset names; PresetError for an unknown backend or option."""
+    if config["backend"] != "measured":
+        raise PresetError(f"embed: unknown backend {config['backend']!r}; known is measured")
+    options("embed", config)
+    return MeasuredEncoder()
+
+
+def embed(path: str | os.PathLike[str], encoder: Encoder) -> tuple[np.ndarray, VideoInfo]:
+    """Decode a video once and embed its sampled frames.
+
+    Returns:
+        the (T, D) float16 embeddings, and what the decode found
+
+    Raises:
+        VideoError: the file cannot be read to its end
+    """
+    frames = SampledFrames(path, encoder.long_side)
+    embeddings = encoder.encode(frames)
+    if frames.info is None or len(embeddings) != frames.info.samples:
+        raise RuntimeError(f"{encoder.name} did not embed every sampled frame of {path}")
+    return embeddings, frames.info

@@ -1,0 +1,100 @@
+"""Presets: which model fills which role, each in a small YAML file to copy and edit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).parent
+ROLES = ("embed", "segment", "caption", "refine")
+
+
+class PresetError(ValueError):
+    """A preset that cannot be used; the message names it and what to do."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A configuration for each stage; ``name`` is a file's stem, the rest is its content."""
+
+    name: str
+    description: str
+    embed: Mapping[str, Any]
+    segment: Mapping[str, Any]
+    caption: Mapping[str, Any]
+    refine: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return asdict(self)
+
+
+def names() -> list[str]:
+    """The presets that come with the project."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load(name: str | os.PathLike[str]) -> Preset:
+    """The preset of that name, or from that YAML file.
+
+    Raises:
+        PresetError: there is none, or the file is not a preset
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(name) not in names():
+            raise PresetError(
+                f"unknown preset {str(name)!r}; choose one of {', '.join(names())}, "
+                "or name a YAML file of your own"
+            )
+        path = FOLDER / f"{name}.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PresetError(f"preset {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise PresetError(f"preset {path} is not readable as YAML: {reason}") from error
+    return _checked(path, content)
+
+
+def _checked(path: Path, content: Any) -> Preset:
+    if not isinstance(content, dict):
+        raise PresetError(f"preset {path} is no mapping; start from a copy of embedded.yaml")
+    unknown = sorted(map(str, set(content) - {*ROLES, "description"}))
+    if unknown:
+        raise PresetError(
+            f"preset {path} has unknown key(s) {', '.join(unknown)}; "
+            f"known are description, {', '.join(ROLES)}"
+        )
+    for role in ROLES:
+        if not isinstance(content.get(role), dict):
+            raise PresetError(f"preset {path} lacks a mapping {role!r}")
+        if role != "segment" and not content[role].get("backend"):
+            raise PresetError(f"preset {path} names no backend for {role!r}")
+    return Preset(
+        name=path.stem,
+        description=str(content.get("description") or ""),
+        **{role: content[role] for role in ROLES},
+    )
+
+
+def options(role: str, config: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
+    """A role's options with their defaults; PresetError for one that the backend does not have."""
+    given = {key: value for key, value in config.items() if key != "backend"}
+    unknown = sorted(set(given) - set(defaults))
+    if unknown:
+        known = ", ".join(defaults) or "none"
+        raise PresetError(f"{role}: unknown option(s) {', '.join(unknown)}; known are {known}")
+    for key, value in given.items():
+        if type(value) is not type(defaults[key]) and not (
+            isinstance(defaults[key], float) and type(value) is int
+        ):
+            wanted = type(defaults[key]).__name__
+            raise PresetError(f"{role}: {key} must be of type {wanted}, not {value!r}")
+    return {**defaults, **given}

@@ -1,0 +1,393 @@
+"""Runs the stages over many videos: stage by stage, resuming, and past every video that fails.
+
+Each stage is loaded once per process. What a video's stage makes is on disk at once, under a name
+that says what made it (see ``store.py``), so a run that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import json
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from . import captioning, embedding, parquet, presets, refinement, segmentation
+from .presets import Preset
+from .store import RunStore, StoreError, VideoFolder, fingerprint, folder_name, stamp, write_json
+from .tree import MIN_SEGMENT_DURATION, Tree
+from .video import VideoError, VideoInfo
+
+STAGES = ("embed", "segment", "caption", "refine")
+
+#: Videos of one ``part-*.parquet``.
+VIDEOS_PER_PART = 1000
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video to annotate. ``metadata`` is what the refiner may use to disambiguate."""
+
+    uid: str
+    path: Path
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is: ``done`` (with ``failed`` among them) of ``total`` videos.
+
+    ``elapsed`` and ``remaining`` are seconds of this stage.
+    """
+
+    stage: str
+    video: str
+    done: int
+    failed: int
+    total: int
+    elapsed: float
+    remaining: float
+
+
+@dataclass
+class Summary:
+    """What :func:`annotate` did.
+
+    Attributes:
+        done: uids of the videos that have all the stages asked for
+        reused: uids among them that had them all before
+        failed: (stage, reason) by uid
+        seconds: by stage
+        nodes: of the trees of ``done``
+        parts: the parquet files that hold the trees
+        models: what filled each role
+    """
+
+    preset: str
+    stages: tuple[str, ...]
+    folder: str
+    models: dict[str, str]
+    done: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    failed: dict[str, dict[str, str]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    nodes: int = 0
+    parts: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return asdict(self)
+
+
+class MissingStage(RuntimeError):
+    """A stage was asked for whose input has not been made."""
+
+
+class LostWorker(RuntimeError):
+    """A worker process died over a video."""
+
+
+# Reasons that are complete as they stand; anything else is a defect, kept with its traceback.
+_EXPECTED = (VideoError, MissingStage, LostWorker, StoreError, OSError, MemoryError)
+
+
+def models(preset: Preset) -> dict[str, str]:
+    """The name of what fills each role; PresetError for what cannot be loaded."""
+    return {role: _load(role, preset).name for role in _MODULES}
+
+
+def annotate(
+    videos: Sequence[Video],
+    preset: Preset,
+    store: RunStore,
+    stages: Sequence[str] = STAGES,
+    workers: int = 1,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Run stages of the pipeline over videos and write their trees to ``part-*.parquet``.
+
+    Args:
+        videos: with different uids
+        preset: what fills the roles
+        store: the run's folder; what it holds already is reused where nothing changed
+        stages: of :data:`STAGES`; run in their order, the others' results are taken as they are
+        workers: processes that work side by side, a video each
+        on_progress: called after each video of each stage
+
+    Raises:
+        PresetError: a model cannot be had; nothing has been done then
+        StoreError: another process works on this run
+    """
+    stages = tuple(stage for stage in STAGES if stage in stages)
+    summary = Summary(preset.name, stages, str(store.folder), models(preset))
+    with store.lock():
+        store.write_config({"preset": preset.to_dict(), "models": summary.models})
+        reused: dict[str, set[str]] = {video.uid: set() for video in videos}
+        for stage in stages:
+            started = time.monotonic()
+            todo = [video for video in videos if video.uid not in summary.failed]
+            failed = 0
+            outcomes = _outcomes(stage, todo, preset, store.folder, workers)
+            for finished, (video, outcome) in enumerate(outcomes, start=1):
+                if isinstance(outcome, BaseException):
+                    failed += 1
+                    reason = _reason(store, video, stage, outcome)
+                    summary.failed[video.uid] = {"stage": stage, "reason": reason}
+                elif outcome:
+                    reused[video.uid].add(stage)
+                if on_progress:
+                    elapsed = time.monotonic() - started
+                    left = elapsed / finished * (len(todo) - finished)
+                    on_progress(
+                        Progress(stage, video.uid, finished, failed, len(todo), elapsed, left)
+                    )
+            summary.seconds[stage] = round(time.monotonic() - started, 3)
+        complete = [video for video in videos if video.uid not in summary.failed]
+        summary.done = [video.uid for video in complete]
+        summary.reused = [uid for uid in summary.done if reused[uid] == set(stages)]
+        summary.nodes = _write_parts(store, complete, preset, summary.models)
+        summary.parts = [str(path) for path in store.parts()]
+        write_json(store.folder / "summary.json", summary.to_dict())
+    return summary
+
+
+def _reason(store: RunStore, video: Video, stage: str, error: BaseException) -> str:
+    if isinstance(error, _EXPECTED):
+        return str(error) or type(error).__name__
+    log = store.folder / "errors.log"
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"--- {stage} of {video.path}\n")
+        file.writelines(traceback.format_exception(error))
+    return f"{type(error).__name__}: {error} (details in {log})"
+
+
+# -- one stage of one video --------------------------------------------------------------------
+
+_MODULES: Mapping[str, Any] = {"embed": embedding, "caption": captioning, "refine": refinement}
+
+
+def _load(role: str, preset: Preset) -> Any:
+    """What fills the role, loaded once per process."""
+    return _loaded(role, json.dumps(getattr(preset, role)))
+
+
+@lru_cache(maxsize=len(_MODULES))
+def _loaded(role: str, config: str) -> Any:
+    return _MODULES[role].load(json.loads(config))
+
+
+@dataclass(frozen=True)
+class _Stamps:
+    """What makes each result of one video; each depends on those before it."""
+
+    video: str
+    embeddings: str
+    tree: str
+    captions: str
+    annotations: str
+
+    @classmethod
+    def of(cls, video: Video, preset: Preset) -> _Stamps:
+        source = fingerprint(video.path)
+        embeddings = stamp(source, preset.embed, embedding.VERSION)
+        tree = stamp(embeddings, preset.segment, segmentation.VERSION, video.uid)
+        captions = stamp(tree, preset.caption, captioning.VERSION)
+        annotations = stamp(captions, preset.refine, refinement.VERSION, video.metadata)
+        return cls(source, embeddings, tree, captions, annotations)
+
+
+def _run_stage(stage: str, video: Video, preset: Preset, folder: Path) -> bool:
+    """Run one stage of one video; returns whether all of its result was there before."""
+    if not video.path.exists():
+        raise VideoError(f"{video.path}: no such file")
+    files = VideoFolder(folder / folder_name(video.uid))
+    return _STAGE_FUNCTIONS[stage](video, preset, _Stamps.of(video, preset), files)
+
+
+def _embed(video: Video, preset: Preset, stamps: _Stamps, files: VideoFolder) -> bool:
+    if files.has("video", stamps.video) and files.has("embeddings", stamps.embeddings):
+        return True
+    embeddings, info = embedding.embed(video.path, _load("embed", preset))
+    files.save("video", stamps.video, info.to_dict())
+    files.save("embeddings", stamps.embeddings, embeddings)
+    return False
+
+
+def _segment(video: Video, preset: Preset, stamps: _Stamps, files: VideoFolder) -> bool:
+    if files.has("tree", stamps.tree):
+        return True
+    if not files.has("embeddings", stamps.embeddings):
+        raise MissingStage(f"{video.path} is not embedded yet: run the stage embed too")
+    info = VideoInfo.from_dict(files.load("video", stamps.video))
+    embeddings = files.load("embeddings", stamps.embeddings)
+    chosen = presets.options("segment", preset.segment, min_duration=MIN_SEGMENT_DURATION)
+    tree = segmentation.segment(embeddings, info.fps, video.uid, **chosen)
+    files.save("tree", stamps.tree, tree.to_dict())
+    return False
+
+
+def _caption(video: Video, preset: Preset, stamps: _Stamps, files: VideoFolder) -> bool:
+    tree = _segmented(video, stamps, files)
+    done = {line["node_id"] for line in files.lines("captions", stamps.captions)}
+    if len(done) == len(tree):
+        return True
+    info = VideoInfo.from_dict(files.load("video", stamps.video))
+    for node_id, caption in _load("caption", preset).caption(video.path, info, tree, done):
+        files.append("captions", stamps.captions, {"node_id": node_id, **caption})
+    files.drop_outdated("captions", stamps.captions)
+    return False
+
+
+def _refine(video: Video, preset: Preset, stamps: _Stamps, files: VideoFolder) -> bool:
+    tree, captions = _captioned(video, stamps, files)
+    if captions < len(tree):
+        raise MissingStage(f"{video.path} has no captions yet: run the stage caption too")
+    done = {line["node_id"] for line in files.lines("annotations", stamps.annotations)}
+    if len(done) == sum(tree.is_refined(s) for s in tree.segments):
+        return True
+    for node_id, annotation in _load("refine", preset).refine(tree, done):
+        files.append("annotations", stamps.annotations, {"node_id": node_id, "gpt": annotation})
+    files.drop_outdated("annotations", stamps.annotations)
+    return False
+
+
+_STAGE_FUNCTIONS: Mapping[str, Callable[[Video, Preset, _Stamps, VideoFolder], bool]] = {
+    "embed": _embed,
+    "segment": _segment,
+    "caption": _caption,
+    "refine": _refine,
+}
+
+
+def _segmented(video: Video, stamps: _Stamps, files: VideoFolder) -> Tree:
+    if not files.has("tree", stamps.tree):
+        raise MissingStage(f"{video.path} is not segmented yet: run the stages embed, segment too")
+    tree = Tree.from_dict(files.load("tree", stamps.tree))
+    return dataclasses.replace(tree, metadata=video.metadata or {"duration": round(tree.duration)})
+
+
+def _captioned(video: Video, stamps: _Stamps, files: VideoFolder) -> tuple[Tree, int]:
+    """The tree with the captions that there are, and of how many nodes."""
+    tree = _segmented(video, stamps, files)
+    return _filled(tree, files.lines("captions", stamps.captions))
+
+
+def _filled(tree: Tree, lines: Sequence[dict[str, Any]]) -> tuple[Tree, int]:
+    texts = {line.pop("node_id"): line for line in lines}
+    segments = (dataclasses.replace(s, **texts.get(s.node_id, {})) for s in tree.segments)
+    return dataclasses.replace(tree, segments=tuple(segments)), len(texts)
+
+
+def _finished_tree(store: RunStore, video: Video, preset: Preset) -> Tree | None:
+    """As much of the tree as has been made; None before segmentation."""
+    stamps, files = _Stamps.of(video, preset), store.video(video.uid)
+    if not files.has("tree", stamps.tree):
+        return None
+    tree, _ = _captioned(video, stamps, files)
+    return _filled(tree, files.lines("annotations", stamps.annotations))[0]
+
+
+# -- many videos -------------------------------------------------------------------------------
+
+_Outcome = bool | BaseException
+
+
+def _outcomes(
+    stage: str, videos: Sequence[Video], preset: Preset, folder: Path, workers: int
+) -> Iterator[tuple[Video, _Outcome]]:
+    """(video, whether its result was there, or the error) as they come."""
+    if workers <= 1 or len(videos) <= 1:
+        for video in videos:
+            try:
+                yield video, _run_stage(stage, video, preset, folder)
+            except Exception as error:
+                yield video, error
+        return
+    lost = yield from _pool(stage, videos, preset, folder, workers)
+    # A worker that died took its pool along. Each video that was left is tried again in a process
+    # of its own, so that the one at fault is found and the others are done.
+    for video in lost:
+        if (yield from _pool(stage, [video], preset, folder, 1)):
+            reason = "its worker process died (killed, or out of memory); try fewer workers"
+            yield video, LostWorker(f"{video.path}: {reason}")
+
+
+def _pool(
+    stage: str, videos: Sequence[Video], preset: Preset, folder: Path, workers: int
+) -> Generator[tuple[Video, _Outcome], None, list[Video]]:
+    """Like :func:`_outcomes`; returns the videos that were lost with a worker."""
+    lost: list[Video] = []
+    pool = ProcessPoolExecutor(
+        min(workers, len(videos)), mp_context=get_context("spawn"), initializer=_start_worker
+    )
+    try:
+        waiting: dict[Future[bool], Video] = {
+            pool.submit(_run_stage, stage, video, preset, folder): video for video in videos
+        }
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                video, error = waiting.pop(future), future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    lost.append(video)
+                else:
+                    yield video, future.result() if error is None else error
+    except BaseException:
+        # Ctrl-C, or nobody listens any more: what is under way is worth less than stopping now.
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return lost
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() == 1:
+        os._exit(1)
+
+
+def _write_parts(
+    store: RunStore, videos: Sequence[Video], preset: Preset, models: Mapping[str, str]
+) -> int:
+    """Bring the run's parquet files up to date; returns how many nodes the videos' trees have.
+
+    A video that is in a file already is replaced where it stands, so that each file can be
+    replaced on its own and a kill in between loses or doubles nothing. New ones get new files.
+    """
+    waiting = {video.uid: video for video in videos}
+    nodes = 0
+
+    def finished(uid: str) -> Tree | None:
+        nonlocal nodes
+        tree = _finished_tree(store, waiting.pop(uid), preset)
+        nodes += len(tree) if tree else 0
+        return tree
+
+    def updated(part: Path) -> Iterator[Tree]:
+        for old in parquet.read_trees(part):
+            yield (finished(old.video_uid) if old.video_uid in waiting else None) or old
+
+    for part in store.parts():
+        if not waiting.keys().isdisjoint(parquet.read_uids(part)):
+            parquet.write_trees(part, updated(part), models)
+    number = 1 + max((int(part.stem.removeprefix("part-")) for part in store.parts()), default=-1)
+    trees = filter(None, map(finished, list(waiting)))
+    while chunk := list(islice(trees, VIDEOS_PER_PART)):
+        parquet.write_trees(store.folder / f"part-{number:05d}.parquet", chunk, models)
+        number += 1
+    return nodes
