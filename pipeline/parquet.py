@@ -89,6 +89,14 @@ SCHEMA = pa.schema(
 #: Key of the file's key-value metadata under which the models that made the trees are named (JSON).
 MODELS_KEY = b"action100m.models"
 
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    "video_uid": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t),
+    "metadata": lambda t: pa.types.is_struct(t) or pa.types.is_null(t),
+    "nodes": lambda t: (
+        (pa.types.is_list(t) or pa.types.is_large_list(t)) and pa.types.is_struct(t.value_type)
+    ),
+}
+
 # A row is 100 to 800 KB decoded; this many bound the memory of a reader that wants one of them.
 _ROWS_PER_GROUP = 64
 
@@ -111,20 +119,22 @@ def read_trees(
             out; without it such a row raises
 
     Raises:
-        ParquetError: the file is missing, no parquet, or lacks columns
+        ParquetError: the file is missing, no parquet, damaged, or lacks columns
     """
     with _open(path) as file:
         wanted = None if video_uids is None else set(video_uids)
         for group in range(file.num_row_groups):
-            table = None
-            if wanted is not None:
-                uids = file.read_row_group(group, columns=["video_uid"])["video_uid"]
-                mask = pc.is_in(uids, pa.array(sorted(wanted), pa.string()))
-                if not pc.any(mask).as_py():
-                    continue
-                table = file.read_row_group(group).filter(mask)
-            else:
-                table = file.read_row_group(group)
+            try:
+                if wanted is None:
+                    table = file.read_row_group(group)
+                else:
+                    uids = file.read_row_group(group, columns=["video_uid"])["video_uid"]
+                    mask = pc.is_in(uids, pa.array(sorted(wanted), uids.type))
+                    if not pc.any(mask).as_py():
+                        continue
+                    table = file.read_row_group(group).filter(mask)
+            except (pa.ArrowException, OSError) as error:
+                raise _unreadable(path, error) from error
             for batch in table.to_batches(max_chunksize=16):
                 for row in batch.to_pylist():
                     tree = _tree(path, row, on_error)
@@ -136,6 +146,19 @@ def read_uids(path: str | os.PathLike[str]) -> list[str]:
     """The ids of a file's videos in its order, decoding no other column."""
     with _open(path) as file:
         return [uid for uid in file.read(["video_uid"])["video_uid"].to_pylist() if uid]
+
+
+def read_metadata(
+    path: str | os.PathLike[str], video_uids: Collection[str]
+) -> dict[str, dict[str, Any] | None]:
+    """The metadata of those of the videos that the file has, without decoding any node."""
+    wanted = pa.array(sorted(video_uids), pa.string())
+    found: dict[str, dict[str, Any] | None] = {}
+    with _open(path) as file:
+        for batch in file.iter_batches(columns=["video_uid", "metadata"]):
+            for row in batch.filter(pc.is_in(batch["video_uid"], wanted)).to_pylist():
+                found[row["video_uid"]] = _metadata(row["metadata"])
+    return found
 
 
 def read_models(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -174,10 +197,9 @@ def _open(path: str | os.PathLike[str]) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path)
     except FileNotFoundError:
-        raise ParquetError(f"{path}: no such file") from None
+        raise ParquetError(f"{path}: no such file; check the path") from None
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ParquetError(f"{path} is not a readable parquet file: {reason}") from error
+        raise _unreadable(path, error) from error
     missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
     if missing:
         has = ", ".join(file.schema_arrow.names[:8]) or "none"
@@ -186,7 +208,23 @@ def _open(path: str | os.PathLike[str]) -> pq.ParquetFile:
             f"{path} is not an Action100M file: it lacks the column(s) {', '.join(missing)} "
             f"(it has {has}); name a file with video_uid, metadata and nodes"
         )
+    for name, fits in _KINDS.items():
+        kind = file.schema_arrow.field(name).type
+        if not fits(kind):
+            file.close()
+            raise ParquetError(
+                f"{path} is not an Action100M file: its column {name} holds {str(kind)[:60]}; "
+                f"name a file where it holds {str(SCHEMA.field(name).type).split('<')[0]}s"
+            )
     return file
+
+
+def _unreadable(path: str | os.PathLike[str], error: Exception) -> ParquetError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return ParquetError(
+        f"{path} is not a readable parquet file: {reason}; "
+        "if it was downloaded, delete it and download it again"
+    )
 
 
 def _tree(
@@ -200,14 +238,19 @@ def _tree(
                 if node and node.get(key) is not None:
                     # The shortest decimal that is this float32: lossless, and what was meant.
                     node[key] = float(str(np.float32(node[key])))
-        if row["metadata"] and "transcript" in row["metadata"]:
-            row["metadata"]["transcript"] = _transcript(row["metadata"]["transcript"])
+        row["metadata"] = _metadata(row["metadata"])
         return Tree.from_dict(row)
     except ValueError as error:
         if on_error is None:
             raise ParquetError(f"{path}, video {row['video_uid']!r}: {error}") from error
         on_error(row["video_uid"] or "", str(error))
         return None
+
+
+def _metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+    if metadata and "transcript" in metadata:
+        metadata["transcript"] = _transcript(metadata["transcript"])
+    return metadata
 
 
 def _transcript(value: Any) -> list[dict[str, str | None]] | None:
@@ -228,12 +271,21 @@ def _transcript(value: Any) -> list[dict[str, str | None]] | None:
     ]
 
 
+# Between two dicts, numpy prints no comma, and for a part of a long array three dots. The quoted
+# strings come first, so that what looks like it inside of them is passed over.
+_BETWEEN_DICTS = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|\}\s*(?:\.\.\.\s*)?\{""")
+
+
 def _parsed(text: str) -> Any:
     """A list that was written as JSON, as Python, or as numpy prints an array of dicts."""
-    with suppress(ValueError):
+    text = text.strip()
+    if text.lower() in ("", "none", "null", "nan"):
+        return None
+    with suppress(ValueError, RecursionError):
         return json.loads(text)
-    text = re.sub(r"^array\((.*), dtype=object\)$", r"\1", text.strip(), flags=re.DOTALL)
-    for candidate in (text, re.sub(r"\}\s*\{", "}, {", text)):
+    text = re.sub(r"^array\((.*), dtype=object\)$", r"\1", text, flags=re.DOTALL)
+    with_commas = _BETWEEN_DICTS.sub(lambda m: m[1] or "}, {", text)
+    for candidate in (text, with_commas):
         with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             return ast.literal_eval(candidate)
     raise ValueError("its transcript is a string that is no list")
