@@ -18,11 +18,11 @@ from ..store import stamp
 from ..tree import Tree
 from .bean import BEAN
 from .birdhouse import BIRDHOUSE
-from .captions import true_tree
 from .film import SampleKitError, film, frames
 from .spec import KitVideo, Motion, Scene, Span, Step
 from .sunset import SUNSET
 from .tea import TEA
+from .truth import true_tree
 
 __all__ = [
     "KIT_VIDEOS",

@@ -116,7 +116,7 @@ def film(video: KitVideo, path: Path, stamp: str) -> None:
     options = {
         "vcodec": "libx264",
         "preset": "veryfast",
-        "crf": 23,
+        "crf": 18,
         "pix_fmt": "yuv420p",
         "threads": 1,
         "fflags": "+bitexact",

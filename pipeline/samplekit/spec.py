@@ -70,12 +70,14 @@ class Motion:
         return placed(drawing, *self.place(progress), angle, scale)
 
     @property
-    def direction(self) -> Literal["left", "right", "up", "down", "still"]:
-        """Where it moves, by the larger part of its path."""
+    def direction(self) -> Literal["left", "right", "up", "down", "growing", "turning", "still"]:
+        """Where it moves, by the larger part of its path; or what it does where it is."""
         (x0, y0), (x1, y1) = self.path
         across, along = x1 - x0, y1 - y0
         if max(abs(across), abs(along)) < 1:
-            return "still"
+            if self.scale[0] != self.scale[1]:
+                return "growing"
+            return "turning" if self.tilt[0] != self.tilt[1] else "still"
         if abs(across) >= abs(along):
             return "left" if across < 0 else "right"
         return "up" if along < 0 else "down"

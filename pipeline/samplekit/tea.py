@@ -181,7 +181,7 @@ _KITCHEN = Scene(
 )
 
 _TABLE = Scene(
-    does="brew and serve the tea",
+    does="brew the tea",
     place="at a dark table by a pink wall with a window",
     colours="pink and dark brown",
     drawing=(
