@@ -33,7 +33,7 @@ def temporary_sibling(path: str | os.PathLike[str]) -> Iterator[Path]:
     The two are on one disk, so the renaming is atomic: readers see the old file or the new one.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         temporary.replace(path)
@@ -73,11 +73,12 @@ def folder_name(video_uid: str) -> str:
     """The uid itself, after making sure that it names one folder and nothing else.
 
     Raises:
-        ValueError: for a uid that is empty, "." or "..", too long, or holds a separator
+        ValueError: for a uid that is empty, "." or "..", too long, not UTF-8, or holds a separator
     """
     if (
         video_uid in ("", ".", "..")
         or any(c in video_uid for c in "/\\\0")
+        or any("\ud800" <= c <= "\udfff" for c in video_uid)  # of a name that is not UTF-8
         or len(video_uid.encode()) > 200
     ):
         raise ValueError(f"{video_uid!r} cannot be used as a video's uid: it must name one folder")
