@@ -105,8 +105,8 @@ def describe_video(video: KitVideo, part: Part) -> str:
             f"The video shows {motion.thing} {first.scene.place}. "
             f"{_capital(_told(video, part.spans))}. {moves} "
             f"{_capital(props)} {_are(props)} also in the picture.",
-            f"In this short clip, {_told(video, part.spans)}. {moves} Apart from that nothing changes. "
-            f"Around it, one can see {props}.",
+            f"In this short clip, {_told(video, part.spans)}. {moves} Apart from that "
+            f"nothing changes. Around it, one can see {props}.",
         )
     if len(part.spans) > 5:
         goals = [s.does for s in part.steps if s.does]

@@ -116,7 +116,8 @@ def film(video: KitVideo, path: Path, stamp: str) -> None:
     options = {
         "vcodec": "libx264",
         "preset": "veryfast",
-        "crf": 18,
+        "tune": "animation",
+        "crf": 17,
         "pix_fmt": "yuv420p",
         "threads": 1,
         "fflags": "+bitexact",

@@ -302,15 +302,12 @@ _SAND = Scene(
             motions=(
                 Motion(
                     2.1,
-                    "dab a round sun on the horizon",
-                    "a hand with a yellow brush and a growing sun",
-                    (
-                        *disc("#fff0b3", 0, 0, 30, arc=(180, 360)),
-                        *placed(_painting_hand("#ffe08a"), 4, -8),
-                    ),
-                    ((135, 224), (135, 224)),
-                    scale=(0.5, 1.2),
-                    leaves=disc("#fff0b3", 0, 0, 30, arc=(180, 360)),
+                    "paint a pale sun on the horizon",
+                    "a hand with a yellow brush",
+                    _painting_hand("#fff0b3"),
+                    ((105, 209), (165, 209)),
+                    trail=("#fff0b3", 30),
+                    leaves=disc("#fff0b3", -30, 15, 36, arc=(180, 360)),
                 ),
                 Motion(
                     2.1,
