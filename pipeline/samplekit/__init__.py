@@ -18,7 +18,7 @@ from ..store import stamp
 from ..tree import Tree
 from .bean import BEAN
 from .birdhouse import BIRDHOUSE
-from .film import SampleKitError, film, frames
+from .film import SampleKitError, frames, write_video
 from .spec import KitVideo, Motion, Scene, Span, Step
 from .sunset import SUNSET
 from .tea import TEA
@@ -34,10 +34,10 @@ __all__ = [
     "Scene",
     "Span",
     "Step",
-    "film",
     "frames",
     "make_kit",
     "true_tree",
+    "write_video",
 ]
 
 #: The videos of the kit, shortest first.
@@ -95,7 +95,7 @@ def make_kit(
     for i, (video, path) in enumerate(kit.videos, 1):
         if not (path.exists() and current.encode() in path.read_bytes()):
             say(f"drawing video {i} of {len(kit.videos)}: {video.title}")
-            film(video, path, current)
+            write_video(video, path, current)
     try:
         complete = read_models(kit.parquet).get("generator") == current
     except ParquetError:

@@ -94,7 +94,7 @@ def _add(mix: np.ndarray, start: int, semitones: int, seconds: float, volume: fl
     mix[start : start + length] += volume * attack * np.exp(-4 * t / seconds) * tone
 
 
-def film(video: KitVideo, path: Path, stamp: str) -> None:
+def write_video(video: KitVideo, path: Path, stamp: str) -> None:
     """Write the video's file; it appears complete or not at all.
 
     H.264, yuv420p, and AAC where it has sound; the same bytes each time on one machine.

@@ -429,7 +429,7 @@ _GALLERY = Scene(
 SUNSET = KitVideo(
     uid="kitPaint_04",
     title="Paint a Sunset in Watercolour",
-    description="A quick watercolour for beginners: two skies, one sea, a boat.\n"
+    description="A quick watercolour for beginners: three bands of sky, two of sea, a boat.\n"
     "Filmed upright for your phone.",
     fps=Fraction(30),
     size=(_W, _H),
