@@ -1,4 +1,5 @@
 // Builds the panel's bundle: `node build.mjs [outfile]`, by default the committed ../dist/index.umd.js.
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
 
@@ -13,6 +14,18 @@ const reactOfTheApp = {
   },
 };
 
+// A bundle is one file, so the panel puts its style sheet on the page itself, as text.
+const styleAsText = {
+  name: "style-as-text",
+  setup(build) {
+    build.onLoad({ filter: /\.css$/ }, async ({ path }) => {
+      const source = await readFile(path, "utf8");
+      const { code } = await esbuild.transform(source, { loader: "css", minify: true });
+      return { contents: code, loader: "text" };
+    });
+  },
+};
+
 const here = fileURLToPath(new URL(".", import.meta.url));
 await esbuild.build({
   absWorkingDir: here, // so that the bundle does not depend on where the command was started
@@ -21,10 +34,9 @@ await esbuild.build({
   bundle: true,
   minify: true,
   format: "iife",
-  target: "es2021",
+  target: "es2022",
   jsx: "transform",
   legalComments: "none",
-  loader: { ".css": "text" },
-  plugins: [reactOfTheApp],
+  plugins: [reactOfTheApp, styleAsText],
   logLevel: "warning",
 });

@@ -1,7 +1,7 @@
 """Start the real FiftyOne App, with this repository as a plugin, for tests that drive a browser.
 
 FiftyOne reads its configuration from environment variables when it is first imported, so all of it
-happens in a child process, which has its own database in a temporary folder.
+happens in a child process.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pymongo import MongoClient
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -53,7 +55,7 @@ def running_app(folder: Path, build: str, timeout: float = 120) -> Iterator[App]
     """Launch the App on a dataset and end all of its processes afterwards.
 
     Args:
-        folder: a temporary folder for the database, the plugins directory and ``build``
+        folder: a temporary folder for the plugins directory and ``build``
         build: ``"module:function"``; called in the child as ``function(folder)``, it returns a
             FiftyOne dataset and a dict (for :attr:`App.info`) that JSON can hold
         timeout: seconds until the App must answer
@@ -65,10 +67,9 @@ def running_app(folder: Path, build: str, timeout: float = 120) -> Iterator[App]
         port = free.getsockname()[1]
     log = folder / "app.log"
     environment = os.environ | {
-        "FIFTYONE_DATABASE_DIR": str(folder / "database"),
-        "FIFTYONE_DATABASE_VALIDATION": "false",
+        # A database of its own in the mongod that the tests' conftest.py starts.
+        "FIFTYONE_DATABASE_NAME": f"{os.environ['FIFTYONE_DATABASE_NAME']}_{port}",
         "FIFTYONE_DEFAULT_DATASET_DIR": str(folder / "datasets"),
-        "FIFTYONE_DO_NOT_TRACK": "true",
         "FIFTYONE_PLUGINS_DIR": str(folder / "plugins"),
     }
     with log.open("w") as output:
@@ -92,6 +93,8 @@ def running_app(folder: Path, build: str, timeout: float = 120) -> Iterator[App]
         yield App(url, described["dataset"], described["info"])
     finally:
         _end_group(process)
+        with MongoClient(environment["FIFTYONE_DATABASE_URI"]) as client:
+            client.drop_database(environment["FIFTYONE_DATABASE_NAME"])
 
 
 def _answers(url: str) -> bool:
@@ -103,7 +106,7 @@ def _answers(url: str) -> bool:
 
 
 def _end_group(process: subprocess.Popen) -> None:
-    """End the launcher and its children: the App's server and the database outlive it otherwise."""
+    """End the launcher and its child, the App's server, which would outlive it."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, how)
