@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -138,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="on standard error: a bar on a terminal, else lines (auto); json is for programs",
     )
+    annotate.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)
     _add_json(annotate)
 
     segment = command(
@@ -224,6 +226,8 @@ def _annotate(options: argparse.Namespace) -> int:
     from . import presets, runner
     from .store import RunStore
 
+    if options.with_parent:
+        threading.Thread(target=_stop_with_parent, daemon=True).start()
     stages = tuple(filter(None, options.stages.split(",")))
     unknown = sorted(set(stages) - set(STAGES))
     if unknown or not stages:
@@ -239,6 +243,14 @@ def _annotate(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(summary.to_dict())
     return 1 if summary.failed else 0
+
+
+def _stop_with_parent() -> None:
+    """Stop when standard input ends: its other end is the process that wants the result."""
+    # Not through sys.stdin: a thread that holds its lock makes Python abort at the end.
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _videos(paths: Sequence[Path], listed: Path | None, metadata: Path | None) -> list[Video]:

@@ -300,7 +300,7 @@ def _motion_sentences(segment: Sequence[Look]) -> list[str]:
     if not phases:
         return ["Nothing in the picture moves."]
     longest = sorted(phases, key=len, reverse=True)[:_PHASES]
-    sentences = []
+    sentences: list[str] = []
     for phase in (phase for phase in phases if phase in longest):
         centre = tuple(float(np.mean([m.centre[axis] for m in phase])) for axis in (0, 1))
         speed = float(np.mean([m.speed for m in phase]))
@@ -382,7 +382,7 @@ def extract(captions: Sequence[tuple[str, float]], limit: int) -> list[str]:
             if sentence:
                 sentences[sentence[0].upper() + sentence[1:]] += weight
     words = {s: _words(s) for s in sentences}
-    centroid: Counter[str] = Counter()
+    centroid: dict[str, float] = defaultdict(float)
     for sentence, weight in sentences.items():
         for word in words[sentence]:
             centroid[word] += weight

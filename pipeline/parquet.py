@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,25 @@ _ROWS_PER_GROUP = 64
 
 class ParquetError(ValueError):
     """A file that is not readable as Action100M parquet; the message names it and the reason."""
+
+
+def find_parquet(path: str | os.PathLike[str]) -> list[Path]:
+    """The file itself, or a folder's parquet files: in its ``data`` as on the hub, or in itself.
+
+    Raises:
+        ParquetError: there is no such file or folder, or it has no parquet files
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    files = sorted(path.glob("data/*.parquet")) or sorted(path.glob("*.parquet"))
+    if not files:
+        missing = "holds no parquet files" if path.is_dir() else "does not exist"
+        raise ParquetError(
+            f"{path} {missing}; fetch the annotations with "
+            "`python download_scripts/extract_video_ids.py --download`, or name another folder"
+        )
+    return files
 
 
 def read_trees(

@@ -11,9 +11,12 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
@@ -25,7 +28,16 @@ from typing import Any
 
 from . import captioning, embedding, parquet, presets, refinement, segmentation
 from .presets import Preset
-from .store import RunStore, StoreError, VideoFolder, fingerprint, folder_name, stamp, write_json
+from .store import (
+    RunStore,
+    StoreError,
+    VideoFolder,
+    fingerprint,
+    folder_name,
+    stamp,
+    temporary_sibling,
+    write_json,
+)
 from .tree import MIN_SEGMENT_DURATION, Tree
 from .video import VideoError, VideoInfo
 
@@ -160,6 +172,71 @@ def annotate(
         summary.parts = [str(path) for path in store.parts()]
         write_json(store.folder / "summary.json", summary.to_dict())
     return summary
+
+
+class RunFailed(RuntimeError):
+    """A run that ended as a whole; the message says why."""
+
+
+def annotate_in_child(
+    videos: Sequence[Video], preset: str, folder: Path, workers: int | None = None
+) -> Generator[Progress, None, dict[str, Any]]:
+    """Like :func:`annotate` in a process of its own, so that a server stays free to answer.
+
+    The child ends when the generator is closed and when this process ends, however it ends.
+
+    Args:
+        preset: a name or a YAML file
+        folder: of the run
+
+    Returns:
+        (of the generator) the summary in plain data
+
+    Raises:
+        RunFailed: with the child's last words
+    """
+    store = RunStore(folder)
+    listed, metadata = store.folder / "videos.jsonl", store.folder / "metadata.parquet"
+    with temporary_sibling(listed) as temporary:
+        lines = (json.dumps({"uid": v.uid, "path": str(v.path.absolute())}) for v in videos)
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    parquet.write_trees(metadata, (Tree(v.uid, metadata=v.metadata) for v in videos))
+    command = [sys.executable, "-m", __package__.rpartition(".")[2], "annotate"]
+    command += ["--list", str(listed), "--metadata", str(metadata), "--out", str(store.folder)]
+    command += ["--preset", preset, "--json", "--progress", "json", "--with-parent"]
+    command += ["--workers", str(workers)] if workers else []
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        subprocess.Popen(
+            command,
+            cwd=Path(__file__).parent.parent,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as child,
+    ):
+        try:
+            last = ""
+            for line in child.stderr or ():
+                if line.startswith("{"):
+                    yield Progress(**json.loads(line))
+                elif line.strip():
+                    last = line.strip()
+        finally:
+            if child.stdin:
+                child.stdin.close()  # tells it to stop; it has ended already where all went well
+            child.wait()
+        if child.returncode not in (0, 1):
+            raise RunFailed(last.removeprefix("error: ") or f"exit status {child.returncode}")
+        output.seek(0)
+        return json.load(output)
+
+
+def read_parts(folder: Path, uids: Collection[str]) -> Iterator[Tree]:
+    """Those of the finished trees in a run's folder that are of these videos."""
+    for part in RunStore(folder).parts():
+        yield from parquet.read_trees(part, uids)
 
 
 def _reason(store: RunStore, video: Video, stage: str, error: BaseException) -> str:

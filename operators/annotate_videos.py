@@ -1,0 +1,241 @@
+"""Operator ``annotate_videos``: the pipeline on the selected samples, the view or the dataset."""
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+from fiftyone.operators.executor import ExecutionResult
+from fiftyone.operators.message import GeneratedMessage, MessageType
+
+from ..pipeline import dataset as datasets
+from ..pipeline import presets, runner
+
+URI = "@action100m/action100m-fiftyone/annotate_videos"
+
+
+class AnnotateVideos(foo.Operator):
+    """Makes a Tree-of-Captions of each video and stores it as a run of the dataset."""
+
+    @property
+    def config(self):
+        return foo.OperatorConfig(
+            name="annotate_videos",
+            label="Annotate videos with Trees-of-Captions",
+            description=(
+                "Embed, segment, caption and refine the selected videos, the view or the dataset, "
+                "and store the trees as a run beside the ground truth"
+            ),
+            icon="account_tree",
+            dynamic=True,
+            execute_as_generator=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+        )
+
+    def resolve_input(self, ctx):
+        inputs = types.Object()
+        ready = annotate_videos_inputs(ctx, inputs)
+        view = types.View(label="Annotate videos", submit_button_label="Annotate")
+        if not ready:
+            inputs.view("incomplete", types.Notice(label="Correct what is marked to go on."))
+        return types.Property(inputs, view=view)
+
+    def resolve_placement(self, ctx):
+        return types.Placement(
+            types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
+            types.Button(label="Annotate videos", icon="account_tree", prompt=True),
+        )
+
+    def execute(self, ctx):
+        # What is wrong with the call is an error before anything starts, not in mid-stream.
+        run = _Run(ctx)
+        if not ctx.delegated:
+            return run.immediately(ctx)
+        for progress in run.steps():
+            ctx.set_progress(progress=_share(progress), label=_label(progress))
+        return run.output
+
+    def resolve_output(self, ctx):
+        outputs = types.Object()
+        outputs.str("summary", label="Result")
+        outputs.list("failed", types.String(), label="Failed")
+        return types.Property(outputs, view=types.View(label="Annotated videos"))
+
+    def __call__(self, samples, run_key, preset="embedded", resume=False, delegate=False):
+        """Annotate videos from Python.
+
+        Args:
+            samples: a dataset, or a view of the videos to annotate
+            run_key: names the run and its fields, ``<run_key>_tree`` first of all
+            preset: a preset's name, or the path of a YAML file
+            resume: whether ``run_key`` names a run that is to go on
+            delegate: whether to queue the work for ``fiftyone delegated launch``
+
+        Example::
+
+            import fiftyone as fo
+            import fiftyone.operators as foo
+
+            annotate_videos = foo.get_operator("@action100m/action100m-fiftyone/annotate_videos")
+            dataset = fo.load_dataset("action100m")
+            annotate_videos(dataset.take(4), "baseline", preset="embedded")
+        """
+        return foo.execute_operator(
+            self.uri,
+            {"view": samples.view(), "request_delegation": delegate},
+            params={"run_key": run_key, "preset": preset, "resume": resume},
+        )
+
+
+def annotate_videos_inputs(ctx, inputs):
+    """Build the form; returns whether it is complete."""
+    target = ctx.target_view()
+    ready = _describe_target(inputs, target)
+    ready &= _preset_input(ctx, inputs)
+    return _run_key_input(ctx, inputs) and ready
+
+
+def _describe_target(inputs, target):
+    if target.media_type == "video" and (count := target.count()):
+        label = f"{count} video{'s' if count > 1 else ''} will be annotated."
+        inputs.view("target_note", types.Notice(label=label))
+        return True
+    problem = "There is no video to annotate: select some, or clear the view's filters."
+    inputs.view("target_error", types.Error(label=problem))
+    prop = inputs.str("target", view=types.HiddenView())
+    prop.invalid, prop.error_message = True, problem
+    return False
+
+
+def _preset_input(ctx, inputs):
+    choices = types.DropdownView()
+    for name in presets.names():
+        choices.add_choice(name, label=name, description=presets.load(name).description)
+    prop = inputs.str(
+        "preset",
+        default=presets.names()[0],
+        label="Preset",
+        description="Which models fill the roles; or the absolute path of a YAML file of your own",
+        view=types.AutocompleteView(
+            choices=choices.choices, allow_user_input=True, allow_clearing=False
+        ),
+    )
+    try:
+        runner.models(presets.load(ctx.params.get("preset") or presets.names()[0]))
+    except presets.PresetError as error:
+        prop.invalid, prop.error_message = True, str(error)
+        return False
+    return True
+
+
+def _run_key_input(ctx, inputs):
+    existing = datasets.run_keys(ctx.dataset)
+    prop = inputs.str(
+        "run_key",
+        required=True,
+        label="Run key",
+        description="Names the run and its fields"
+        + (f". Runs so far: {', '.join(existing)}" if existing else ""),
+    )
+    key = ctx.params.get("run_key")
+    if not key:
+        return False
+    resume = bool(ctx.params.get("resume"))
+    if key in existing or resume:
+        inputs.bool(
+            "resume",
+            default=False,
+            label="Go on with this run",
+            description="Keep what it has, do what is missing or has failed",
+        )
+    try:
+        _check_key(ctx.dataset, key, ctx.params.get("preset"), resume)
+    except datasets.RunKeyError as error:
+        prop.invalid, prop.error_message = True, str(error)
+        return False
+    return True
+
+
+def _check_key(dataset, key, preset, resume):
+    datasets.check_run_key(dataset, key, resume)
+    if resume:
+        made_with = dataset.get_run_info(key).config.preset
+        if preset and presets.load(preset).name != made_with:
+            raise datasets.RunKeyError(
+                f"the run {key!r} was made with preset {made_with!r}; choose that preset, "
+                "or another run key"
+            )
+
+
+class _Run:
+    """One execution: the call's parameters, and what came of it."""
+
+    def __init__(self, ctx):
+        self.dataset = ctx.dataset
+        self.key = ctx.params.get("run_key") or ""
+        self.preset = ctx.params.get("preset") or presets.names()[0]
+        resume = bool(ctx.params.get("resume"))
+        _check_key(self.dataset, self.key, self.preset, resume)
+        self.inputs = datasets.run_inputs(ctx.target_view())
+        loaded = presets.load(self.preset)
+        config = {
+            "preset": loaded.name,
+            "configuration": loaded.to_dict(),
+            "models": runner.models(loaded),
+            "folder": str(datasets.run_folder(self.dataset, self.key)),
+        }
+        datasets.start_run(self.dataset, self.key, config)
+        self.output = {}
+
+    def steps(self):
+        """Yield the progress; at the end the run is on the samples."""
+        videos = [runner.Video(i.video_uid, i.path, i.metadata) for i in self.inputs]
+        folder = datasets.run_folder(self.dataset, self.key)
+        summary = yield from runner.annotate_in_child(videos, self.preset, folder)
+        failures = {uid: failure["reason"] for uid, failure in summary["failed"].items()}
+        datasets.save_run(
+            self.dataset,
+            self.key,
+            runner.read_parts(folder, set(summary["done"])),
+            failures,
+            {i.video_uid: i.sample_id for i in self.inputs},
+            summary,
+        )
+        self.output = {
+            "summary": (
+                f"{len(summary['done'])} videos done ({len(summary['reused'])} of them before), "
+                f"{len(failures)} failed, {summary['nodes']} segments"
+            ),
+            "failed": list(failures.values()),
+        }
+
+    def immediately(self, ctx):
+        """Yield what the App shows while the run goes on and when it has ended."""
+        for progress in self.steps():
+            yield ctx.ops.set_progress(label=_label(progress), progress=_share(progress))
+        yield ctx.ops.reload_dataset()
+        variant = "warning" if self.output["failed"] else "success"
+        yield ctx.ops.notify(f"{self.key}: {self.output['summary']}", variant=variant)
+        yield GeneratedMessage(MessageType.SUCCESS, ExecutionResult, _Body(self.output))
+
+
+class _Body:
+    """The result of a generator in the shape that the App reads it."""
+
+    def __init__(self, result):
+        self.result = result
+
+    def to_json(self):
+        return self.result
+
+
+def _share(progress):
+    """How much of the whole run is done, 0 to 1, the stages taken as equally long."""
+    stage = runner.STAGES.index(progress.stage)
+    return (stage + progress.done / progress.total) / len(runner.STAGES)
+
+
+def _label(progress):
+    failed = f", {progress.failed} failed" if progress.failed else ""
+    return (
+        f"{progress.stage}: video {progress.done} of {progress.total}{failed}, "
+        f"{progress.remaining:.0f} s left"
+    )

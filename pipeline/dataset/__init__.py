@@ -1,0 +1,54 @@
+"""Trees and FiftyOne datasets: samples, label fields, runs. The only floor that imports fiftyone.
+
+Each tree lives whole in one ``DictField`` (``ground_truth_tree``, ``<run key>_tree``), which the
+App does not send to the grid. Its refined texts are also ``TemporalDetections``, one field per kind
+of text, for what people filter, clip and evaluate by; the saved view ``light`` leaves those fields
+out, since the grid sends every label field that it can see.
+"""
+
+from .app import check_app, execute_operator, launch_app, link_plugin
+from .fields import GROUND_TRUTH, LABEL_TEXTS, LIGHT_VIEW, save_light_view
+from .ground_truth import LoadSummary, add_ground_truth, load_dataset, open_dataset
+from .labels import Clip, labels, transcript_labels
+from .runs import (
+    RUN_METHOD,
+    RunInput,
+    RunKeyError,
+    check_run_key,
+    run_fields,
+    run_folder,
+    run_inputs,
+    run_keys,
+    save_run,
+    start_run,
+)
+from .trees import sample_trees
+
+__all__ = [
+    "GROUND_TRUTH",
+    "LABEL_TEXTS",
+    "LIGHT_VIEW",
+    "RUN_METHOD",
+    "Clip",
+    "LoadSummary",
+    "RunInput",
+    "RunKeyError",
+    "add_ground_truth",
+    "check_app",
+    "check_run_key",
+    "execute_operator",
+    "labels",
+    "launch_app",
+    "link_plugin",
+    "load_dataset",
+    "open_dataset",
+    "run_fields",
+    "run_folder",
+    "run_inputs",
+    "run_keys",
+    "sample_trees",
+    "save_light_view",
+    "save_run",
+    "start_run",
+    "transcript_labels",
+]

@@ -1,0 +1,172 @@
+"""Action100M's own annotations as samples of a dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..tree import Tree
+from .fields import (
+    GROUND_TRUTH,
+    GROUND_TRUTH_LABELS,
+    REFINED,
+    TRANSCRIPT_LABELS,
+    declare,
+    label_fields,
+    plain,
+    save_light_view,
+)
+from .labels import Clip, labels, transcript_labels, transcript_lines
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+
+@dataclass
+class LoadSummary:
+    """What :func:`add_ground_truth` did; ``failed`` has a reason per video."""
+
+    added: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def open_dataset(name: str, overwrite: bool = False) -> fo.Dataset:
+    """The persistent dataset of that name, made if there is none; ``overwrite`` empties it."""
+    import fiftyone as fo
+
+    if fo.dataset_exists(name) and not overwrite:
+        return fo.load_dataset(name)
+    dataset = fo.Dataset(name, persistent=True, overwrite=overwrite)
+    declare(dataset, _GROUND_TRUTH_FIELDS)
+    return dataset
+
+
+def load_dataset(name: str) -> fo.Dataset:
+    """The dataset of that name; ValueError with the names that exist if there is none."""
+    import fiftyone as fo
+
+    if not fo.dataset_exists(name):
+        existing = ", ".join(fo.list_datasets()) or "none"
+        raise ValueError(f"there is no dataset {name!r}; datasets here: {existing}")
+    return fo.load_dataset(name)
+
+
+def add_ground_truth(
+    dataset: fo.Dataset,
+    trees: Iterable[Tree],
+    videos: Mapping[str, str | os.PathLike[str]],
+    clip_duration: float | None = None,
+    batch_size: int = 50,
+) -> LoadSummary:
+    """Add a sample for each tree whose video is on disk, or update the sample that is there.
+
+    Args:
+        dataset: the samples of other videos, runs, tags and fields of the user's own are kept
+        trees: with their metadata
+        videos: the file of each ``video_uid``
+        clip_duration: seconds of each video that the files hold; None = as long as they are
+        batch_size: samples that are written at a time
+    """
+    import fiftyone as fo
+
+    summary = LoadSummary()
+    declare(dataset, _GROUND_TRUTH_FIELDS)
+    existing = dict(zip(dataset.values("video_uid"), dataset.values("id"), strict=True))
+    batch: list[fo.Sample] = []
+
+    def flush() -> None:
+        dataset.add_samples(batch, dynamic=True, progress=False)
+        batch.clear()
+
+    seen: set[str] = set()
+    for tree in trees:
+        if tree.video_uid in seen:
+            continue  # a mirror can list a video twice
+        seen.add(tree.video_uid)
+        path = Path(videos[tree.video_uid]).absolute()
+        try:
+            metadata = _video_metadata(path)
+        except ValueError as error:
+            summary.failed[tree.video_uid] = str(error)
+            continue
+        clip = Clip(metadata.frame_rate, metadata.total_frame_count, clip_duration)
+        if tree.video_uid in existing:
+            sample = dataset[existing[tree.video_uid]]
+            sample.filepath = str(path)
+            _fill_ground_truth(sample, tree, metadata, clip)
+            sample.save()
+            summary.updated.append(tree.video_uid)
+        else:
+            sample = fo.Sample(filepath=str(path), video_uid=tree.video_uid)
+            _fill_ground_truth(sample, tree, metadata, clip)
+            batch.append(sample)
+            summary.added.append(tree.video_uid)
+            if len(batch) == batch_size:
+                flush()
+    if batch:
+        flush()
+    dataset.add_dynamic_sample_fields()
+    save_light_view(dataset)
+    return summary
+
+
+def _video_metadata(path: Path) -> fo.VideoMetadata:
+    import fiftyone as fo
+
+    try:
+        metadata = fo.VideoMetadata.build_for(str(path))
+    except Exception as error:  # ffprobe's failures surface as several types
+        raise ValueError(
+            f"{path} cannot be read as a video; delete it and download it again"
+        ) from error
+    if not metadata.frame_rate or not metadata.total_frame_count:
+        raise ValueError(f"{path} has no frames; delete it and download it again")
+    return metadata
+
+
+def _fill_ground_truth(
+    sample: fo.Sample, tree: Tree, metadata: fo.VideoMetadata, clip: Clip
+) -> None:
+    facts = tree.metadata or {}
+    sample.metadata = metadata
+    for name in ("title", "description", "view_count", "like_count"):
+        sample[name] = facts.get(name)
+    sample["full_video_url"] = f"https://www.youtube.com/watch?v={tree.video_uid}"
+    sample["upload_date"] = _date(facts.get("upload_date"))
+    # The root's end is the truth; the metadata's duration can be wrong by 10 %.
+    sample["full_video_duration"] = float(tree.duration or facts.get("duration") or 0)
+    sample["transcript"] = " ".join(text for _, text in transcript_lines(tree)) or None
+    sample["tree_depth"] = tree.depth
+    sample[f"{GROUND_TRUTH}_tree"] = plain(tree)
+    for name in REFINED:
+        sample[f"{GROUND_TRUTH_LABELS}_{name}"] = labels(tree, clip, name)
+    sample[TRANSCRIPT_LABELS] = transcript_labels(tree, clip)
+
+
+def _date(text: str | None) -> date | None:
+    try:
+        return datetime.strptime(text or "", "%Y%m%d").date()
+    except ValueError:
+        return None
+
+
+_GROUND_TRUTH_FIELDS: Mapping[str, tuple[str, str]] = {
+    "video_uid": ("string", "YouTube id"),
+    "title": ("string", "the video's title"),
+    "description": ("string", "the uploader's description"),
+    "full_video_url": ("string", "where the whole video is"),
+    "upload_date": ("date", "day of the upload"),
+    "view_count": ("int", "views when the dataset was made"),
+    "like_count": ("int", "likes when the dataset was made"),
+    "full_video_duration": ("float", "seconds of the whole video; the file may be a shorter clip"),
+    "transcript": ("string", "the whole transcript without times"),
+    "tree_depth": ("int", "deepest level of the ground truth's tree"),
+    f"{GROUND_TRUTH}_tree": ("dict", "the ground truth's whole tree with all captions"),
+    TRANSCRIPT_LABELS: ("labels", "the transcript's lines"),
+    **label_fields(GROUND_TRUTH_LABELS, "the ground truth"),
+}
