@@ -11,10 +11,9 @@ import html
 import os
 import re
 import shutil
-import textwrap
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .metrics import Comparison, Side
@@ -184,10 +183,8 @@ def comparison_text(comparison: Comparison, width: int | None = None) -> str:
     times = [format_range(row.reference.start, row.reference.end) for row in comparison.rows]
     first = max([len("Time range"), *map(len, times)])
     column = (width - first - len("  " * 3 + "IoU ")) // 2
-    lines += [
-        "",
-        _columns((first, column, column), "Time range", "Reference", "Prediction", " IoU"),
-    ]
+    widths = (first, column, column)
+    lines += ["", _columns(widths, "Time range", "Reference", "Prediction", " IoU")]
     for time, row in zip(times, comparison.rows, strict=True):
         cells = (time, _brief(row.reference), _brief(row.prediction), f"{row.iou:.2f}")
         lines.append(_columns(widths, *cells))
@@ -262,6 +259,13 @@ def _colour(share: float) -> tuple[float, float, float]:
     return colorsys.hls_to_rgb((236 - 90 * share) / 360, 0.82, 0.60 - 0.16 * share)
 
 
+def _ticks(duration: float) -> list[int]:
+    """Whole seconds to mark on an axis: about a dozen at most, at a step that people count in."""
+    steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+    step = next((s for s in steps if duration / s <= 12), 7200)
+    return list(range(0, int(duration) + 1, step))
+
+
 def tree_png(tree: Tree, path: str | os.PathLike[str]) -> None:
     """Draw a tree as an icicle on a time axis, the root on top, and write it as PNG, atomically.
 
@@ -272,7 +276,6 @@ def tree_png(tree: Tree, path: str | os.PathLike[str]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     levels = tree.depth + 1
     inches, row_height = 16.0, 0.34
@@ -291,16 +294,13 @@ def tree_png(tree: Tree, path: str | os.PathLike[str]) -> None:
         top, low = s.level + 0.03, s.level + 0.97
         boxes.append([(s.start, top), (s.end, top), (s.end, low), (s.start, low)])
         colours.append(_colour(s.level / max(1, tree.depth)))
-        # About 4.4 points a letter at this size; fewer than five letters say nothing.
-        letters = int((s.duration * edge - 6) / 4.4)
-        label = _label(s)
-        if letters >= min(5, len(label) or 5):
+        # About 4.9 points a letter at this size; fewer than five letters say nothing.
+        label, letters = _label(s), int((s.duration * edge - 6) / 4.9)
+        if label and letters >= min(5, len(label)):
             axes.text(
                 s.start + 3 / edge,
                 s.level + 0.53,
-                textwrap.shorten(label, letters, placeholder="…")
-                if len(label) > letters
-                else label,
+                label if len(label) <= letters else label[: letters - 1].rstrip() + "…",
                 fontsize=8,
                 color=_INK,
                 va="center",
@@ -310,8 +310,8 @@ def tree_png(tree: Tree, path: str | os.PathLike[str]) -> None:
     axes.add_collection(
         PolyCollection(boxes, facecolors=colours, edgecolors="white", linewidths=0.5)
     )
-    axes.xaxis.set_major_locator(MaxNLocator(12, steps=[1, 1.5, 3, 6, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda t, _: format_time(t)[:-3]))
+    ticks = _ticks(duration)
+    axes.set_xticks(ticks, [format_time(t)[:-3] for t in ticks])
     axes.tick_params(colors="#555b70", labelsize=8, length=3)
     for name, spine in axes.spines.items():
         spine.set_visible(name == "bottom")
@@ -358,7 +358,8 @@ h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
 .icicle a:hover, .icicle a:focus-visible { outline: 2px solid var(--ink); outline-offset: -2px; }
 .icicle a, summary::before { --bar: hsl(calc(236 - 90 * var(--d)) calc(var(--s) - 16% * var(--d))
   calc(var(--l) - var(--dl) * var(--d))); }
-.axis { display: flex; justify-content: space-between; color: var(--soft); font-size: 12px; }
+.axis { position: relative; height: 1.5rem; color: var(--soft); font-size: 12px; overflow: hidden; }
+.axis span { position: absolute; padding-left: 4px; border-left: 1px solid var(--soft); }
 details { margin: .2rem 0 .2rem 0; }
 details details { margin-left: .55rem; padding-left: .8rem; border-left: 1px solid var(--line); }
 summary { cursor: pointer; padding: .15rem .4rem; border-radius: 6px; }
@@ -376,7 +377,9 @@ time { color: var(--soft); font-variant-numeric: tabular-nums; margin-right: .5e
 .transcript p { margin: 0; }
 """
 
-# Levels down to this one are open when the page opens.
+# Bars below this share of the width (per cent) have no room for a label.
+_LABELLED = 3.5
+# Levels above this one are open when the page opens.
 _OPEN_LEVELS = 2
 # Browsers flatten what is nested deeper than 512 elements; a level takes one.
 _DEEPEST_NESTING = 400
@@ -427,15 +430,17 @@ def _icicle(tree: Tree) -> Iterator[str]:
     for number, s in enumerate(tree.depth_first()):
         label = html.escape(_label(s))
         left, wide = 100 * s.start / tree.duration, 100 * s.duration / tree.duration
-        thin = ' class="thin"' if wide < 1.5 else ""
+        thin = ' class="thin"' if wide < _LABELLED else ""
         yield (
             f'<a href="#n{number}"{thin} title="{format_range(s.start, s.end)} {label}" '
             f'style="--d:{_share(s, tree)};left:{left:.3f}%;width:{wide:.3f}%;top:{_top(s.level)}">'
-            f"{label if wide >= 1.5 else ''}</a>"
+            f"{'' if thin else label}</a>"
         )
     yield "</nav>"
-    marks = (format_time(tree.duration * i / 6)[:-3] for i in range(7))
-    yield f'<div class="axis" aria-hidden="true">{_spans(marks)}</div>'
+    yield '<div class="axis" aria-hidden="true">'
+    for t in _ticks(tree.duration):
+        yield f'<span style="left:{100 * t / tree.duration:.3f}%">{format_time(t)[:-3]}</span>'
+    yield "</div>"
 
 
 def _top(level: int) -> str:
@@ -444,10 +449,6 @@ def _top(level: int) -> str:
 
 def _share(segment: Segment, tree: Tree) -> str:
     return f"{segment.level / max(1, tree.depth):.2f}"
-
-
-def _spans(texts: Iterable[str]) -> str:
-    return "".join(f"<span>{html.escape(text)}</span>" for text in texts)
 
 
 def _nested(tree: Tree) -> Iterator[str]:
