@@ -101,11 +101,14 @@ def _facts(tree: Tree) -> Iterator[tuple[str, str]]:
 
 # -- Markdown ----------------------------------------------------------------------------------
 
-_MARKDOWN = re.compile(r"([\\`*_\[\]|~$#^=])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")
 
 
 def _md(text: str | None) -> str:
-    """Text that Markdown shows as it is: no markup, no HTML, no new cell or line."""
+    """Text that Markdown shows as it is: no markup, no HTML, no new cell or line.
+
+    It must not begin a line, where even a dash or a number would mean something.
+    """
     return _MARKDOWN.sub(r"\\\1", html.escape(one_line(text), quote=False))
 
 
@@ -115,7 +118,7 @@ def tree_markdown(tree: Tree) -> str:
     lines += [f"- {name}: {_md(value)}" for name, value in _facts(tree)]
     metadata = tree.metadata or {}
     if description := _md(metadata.get("description")):
-        lines += ["", f"> {description}"]
+        lines += ["", f"Description: {description}"]
     lines += ["", "## Segments", ""]
     for segment in tree.depth_first():
         indent = "  " * segment.level
