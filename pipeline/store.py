@@ -44,7 +44,12 @@ def temporary_sibling(path: str | os.PathLike[str]) -> Iterator[Path]:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` as JSON, atomically."""
     with temporary_sibling(path) as temporary:
-        temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+        temporary.write_bytes(_encoded(json.dumps(value, ensure_ascii=False, indent=1)))
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8. Half a character, as a model's cut-off answer can end in, becomes a question mark."""
+    return text.encode(errors="replace")
 
 
 def stamp(*parts: Any) -> str:
@@ -131,7 +136,7 @@ class VideoFolder:
         One write call, so that a kill can leave at most one incomplete line, the last.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
+        data = _encoded(json.dumps(line, ensure_ascii=False) + "\n")
         with self.file(stage, stamp).open("ab") as file:
             file.write(data)
 
