@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
@@ -44,6 +45,8 @@ def launch_app(dataset: fo.Dataset, port: int) -> fo.Session:
     """Start the App's server on this machine's own address, without opening a browser."""
     import fiftyone as fo
 
+    # Its advice on forwarding ports is not for somebody who sits at this machine.
+    logging.getLogger("fiftyone.core.session.session").setLevel(logging.WARNING)
     return fo.launch_app(dataset, remote=True, address="127.0.0.1", port=port)
 
 
