@@ -101,9 +101,14 @@ browser_works() {
     return 1
 }
 
+playwright_works() { quietly $python -m playwright --version; }
+
 setup_test() {
     say "installing the Python packages for tests and checks"
     pip_install -r requirements-dev.txt
+    playwright_works || { apt_install libatomic1 && playwright_works; } || # minimal systems lack it
+        die "libatomic, which Playwright needs, is missing; install it with" \
+            "\`sudo apt-get install libatomic1\`."
     browser_works || apt_install chromium ||
         # Ubuntu has no chromium package outside snap; Playwright knows how to install Chrome there.
         { as_root true 2>/dev/null && quietly $python -m playwright install chrome; } ||
