@@ -87,7 +87,9 @@ def coarse(tree, depth):
 def app(tmp_path_factory):
     if not CHROMIUM.exists():
         pytest.skip(f"needs Chromium in {CHROMIUM}")
-    with running_app(tmp_path_factory.mktemp("app"), f"{__name__}:build_dataset") as app:
+    with running_app(
+        tmp_path_factory.mktemp("app"), "tests.test_panel_browser:build_dataset"
+    ) as app:
         yield app
 
 
@@ -103,7 +105,7 @@ def browser(app):
 @pytest.fixture
 def page(browser):
     context = browser.new_context(viewport={"width": 1600, "height": 900})
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     page = context.new_page()
     # A pop-over that advertises another product would take the clicks.
     page.add_init_script('localStorage["fiftyone-enterprise-tooltip-seen"] = "true"')

@@ -29,7 +29,7 @@ export const Details = React.memo(function Details({ video, tree, node }: Props)
   const texts = textsOf(node);
   const seconds = (node.end - node.start).toFixed(2);
   return (
-    <section className="details" aria-label="Details" aria-live="polite">
+    <section className="details" aria-label="Details">
       <p className="facts">
         <strong>{tree.label}</strong>
         <span data-testid="details-time">

@@ -6,8 +6,10 @@ import {
   type CaptionTree,
   captionOf,
   describe,
+  LABEL_WIDTH,
   neighbour,
   pathAt,
+  type Rows,
   type TreeNode,
 } from "./tree";
 
@@ -17,7 +19,6 @@ export interface Scale {
   readonly span: number;
   /** Pixels. */
   readonly width: number;
-  readonly rowHeight: number;
   /** The deepest level of any tree: levels take their colours from it. */
   readonly depth: number;
 }
@@ -25,6 +26,7 @@ export interface Scale {
 interface Props {
   readonly tree: CaptionTree;
   readonly scale: Scale;
+  readonly rows: Rows;
   readonly selected: TreeNode | null;
   readonly player: Player | null;
   readonly fps: number;
@@ -33,7 +35,8 @@ interface Props {
 }
 
 /** One tree as rows of bars: a row a level, a bar a node, each under the node that contains it. */
-export function Icicle({ tree, scale, selected, player, fps, onSelect, onSeek }: Props) {
+export function Icicle(props: Props) {
+  const { tree, scale, rows, selected, player, fps, onSelect, onSeek } = props;
   const element = React.useRef<HTMLDivElement>(null);
   const focusNext = React.useRef(false);
 
@@ -82,7 +85,7 @@ export function Icicle({ tree, scale, selected, player, fps, onSelect, onSeek }:
       role="tree"
       aria-label={tree.label}
       data-tree={tree.name}
-      style={{ height: tree.levels.length * scale.rowHeight }}
+      style={{ height: rows.height }}
       onClick={onClick}
       onKeyDown={onKeyDown}
     >
@@ -92,11 +95,13 @@ export function Icicle({ tree, scale, selected, player, fps, onSelect, onSeek }:
           nodes={nodes}
           level={level}
           scale={scale}
+          top={rows.tops[level] ?? 0}
+          height={rows.heights[level] ?? 0}
           selected={selected?.level === level ? selected.node_id : null}
           focusable={selected?.node_id ?? tree.levels[0]?.[0]?.node_id ?? null}
         />
       ))}
-      <ActivePath tree={tree} scale={scale} player={player} fps={fps} />
+      <ActivePath tree={tree} scale={scale} rows={rows} player={player} fps={fps} />
     </div>
   );
 }
@@ -105,18 +110,11 @@ interface RowProps {
   readonly nodes: readonly TreeNode[];
   readonly level: number;
   readonly scale: Scale;
+  readonly top: number;
+  readonly height: number;
   readonly selected: string | null;
   /** The node that the Tab key leads to. */
   readonly focusable: string | null;
-}
-
-function rowStyle(level: number, { rowHeight, depth }: Scale): React.CSSProperties {
-  return {
-    top: level * rowHeight,
-    height: rowHeight,
-    ["--depth" as string]: depth ? (level / depth).toFixed(3) : 0,
-    ["--line" as string]: `${rowHeight - 1}px`,
-  };
 }
 
 function barStyle({ x, width }: Bar): React.CSSProperties {
@@ -124,13 +122,20 @@ function barStyle({ x, width }: Bar): React.CSSProperties {
   return { left: x, width: width > 4 ? width - 1 : width };
 }
 
-const Row = React.memo(function Row({ nodes, level, scale, selected, focusable }: RowProps) {
+const Row = React.memo(function Row(props: RowProps) {
+  const { nodes, level, scale, top, height, selected, focusable } = props;
   const bars = React.useMemo(
     () => barsOf(nodes, scale.span, scale.width, selected),
     [nodes, scale, selected],
   );
+  const style = {
+    top,
+    height,
+    "--depth": scale.depth ? (level / scale.depth).toFixed(3) : 0,
+    "--line": `${height - 1}px`,
+  } as React.CSSProperties;
   return (
-    <div className="row" role="none" style={rowStyle(level, scale)}>
+    <div className="row" role="none" style={style}>
       {bars.map((bar) => {
         const { node, width, cut } = bar;
         return (
@@ -146,7 +151,7 @@ const Row = React.memo(function Row({ nodes, level, scale, selected, focusable }
             title={describe(node)}
             style={barStyle(bar)}
           >
-            {width >= 30 ? captionOf(node) : null}
+            {width >= LABEL_WIDTH ? captionOf(node) : null}
           </div>
         );
       })}
@@ -154,26 +159,28 @@ const Row = React.memo(function Row({ nodes, level, scale, selected, focusable }
   );
 });
 
-type ActivePathProps = Pick<Props, "tree" | "scale" | "player" | "fps">;
+type ActivePathProps = Pick<Props, "tree" | "scale" | "rows" | "player" | "fps">;
 
 /** Brings out the nodes that contain the playhead, drawn apart so that playing redraws no bars. */
-function ActivePath({ tree, scale, player, fps }: ActivePathProps) {
+function ActivePath({ tree, scale, rows, player, fps }: ActivePathProps) {
   const frame = useFrame(player);
   if (frame === null) return null;
   return (
     <div className="path" aria-hidden="true">
-      {pathAt(tree, frame, fps).map((node) => (
-        <div key={node.node_id} className="row" style={rowStyle(node.level, scale)}>
-          {barsOf([node], scale.span, scale.width).map((bar) => (
-            <div
-              key={node.node_id}
-              className="active"
-              data-active-node={node.node_id}
-              style={barStyle(bar)}
-            />
-          ))}
-        </div>
-      ))}
+      {pathAt(tree, frame, fps).flatMap((node) =>
+        barsOf([node], scale.span, scale.width).map((bar) => (
+          <div
+            key={node.node_id}
+            className="active"
+            data-active-node={node.node_id}
+            style={{
+              ...barStyle(bar),
+              top: rows.tops[node.level],
+              height: (rows.heights[node.level] ?? 1) - 1,
+            }}
+          />
+        )),
+      )}
     </div>
   );
 }

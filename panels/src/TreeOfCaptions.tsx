@@ -8,6 +8,7 @@ import {
   usePython,
   useRefreshes,
   useSampleId,
+  useSeek,
 } from "./fiftyone";
 import { Icicle, type Scale } from "./Icicle";
 import style from "./style.css";
@@ -18,7 +19,7 @@ import {
   frameAt,
   nodesBeyond,
   readVideo,
-  rowHeight,
+  rowsOf,
   ticks,
   timeOf,
   type TreeNode,
@@ -34,10 +35,11 @@ export function TreeOfCaptions({ schema }: Props) {
   useDockBesideVideo("tree_of_captions");
   const sampleId = useSampleId();
   const { answer, reload } = useTrees(schema.view.get_trees, sampleId);
+  const [runName, setRunName] = React.useState<string | null>(null);
   return (
     <div className="a100m" data-testid="tree-of-captions">
       <style>{style}</style>
-      <Content key={sampleId} answer={answer} reload={reload} />
+      <Content key={sampleId} {...{ answer, reload, runName, setRunName }} />
     </div>
   );
 }
@@ -89,7 +91,15 @@ function useTrees(method: string, sampleId: string | null) {
   return { answer: loaded?.sampleId === sampleId ? loaded.answer : null, reload };
 }
 
-function Content({ answer, reload }: { answer: Answer | null; reload: () => void }) {
+interface ContentProps {
+  readonly answer: Answer | null;
+  readonly reload: () => void;
+  /** The run that was chosen last, which stays chosen from video to video. */
+  readonly runName: string | null;
+  readonly setRunName: (name: string) => void;
+}
+
+function Content({ answer, reload, runName, setRunName }: ContentProps) {
   if (answer === null) {
     return (
       <div className="message" role="status">
@@ -108,7 +118,7 @@ function Content({ answer, reload }: { answer: Answer | null; reload: () => void
       </div>
     );
   }
-  if (answer.trees.every((tree) => tree.byId.size === 0)) {
+  if (answer.trees.length === 0) {
     return (
       <div className="message" role="status">
         <h2>No trees yet</h2>
@@ -122,14 +132,15 @@ function Content({ answer, reload }: { answer: Answer | null; reload: () => void
       </div>
     );
   }
-  return <Trees video={answer} reload={reload} />;
+  return <Trees video={answer} {...{ reload, runName, setRunName }} />;
 }
 
 const GROUND_TRUTH = "ground_truth";
 
-function Trees({ video, reload }: { video: Video; reload: () => void }) {
+type TreesProps = Omit<ContentProps, "answer"> & { readonly video: Video };
+
+function Trees({ video, reload, runName, setRunName }: TreesProps) {
   const { player, problem } = usePlayer();
-  const [runName, setRunName] = React.useState<string | null>(null);
   const [wholeTrees, setWholeTrees] = React.useState(false);
   const [selection, setSelection] = React.useState<{ tree: string; node: TreeNode } | null>(null);
 
@@ -138,26 +149,29 @@ function Trees({ video, reload }: { video: Video; reload: () => void }) {
   const shown = video.trees.filter((tree) => tree.name === GROUND_TRUTH || tree === run);
   const late = shown.filter((tree) => endsBeyond(tree.end, video));
 
-  const [area, size] = useSize<HTMLDivElement>();
+  const [columns, { width: wide, height: high }] = useSize<HTMLDivElement>();
+  const [timeline, { width: outer }] = useSize<HTMLDivElement>();
+  const beside = wide > 1.5 * high; // the details are beside the timeline, or under it
+  const timelineHeight = Math.floor(beside ? high : high * 0.64);
   const span = wholeTrees
     ? Math.max(video.duration, ...shown.map((tree) => tree.end))
     : video.duration;
-  const rows = shown.reduce((sum, tree) => sum + tree.levels.length, 0);
+  const width = Math.max(outer - 2 * MARGIN, 0);
   const depth = Math.max(...shown.map((tree) => tree.levels.length - 1));
-  const height = rowHeight(size.height - RULER_HEIGHT - shown.length * HEADING_HEIGHT, rows);
-  const width = Math.max(size.width - 2 * MARGIN, 0);
-  const scale = React.useMemo<Scale>(
-    () => ({ span, width, rowHeight: height, depth }),
-    [span, width, height, depth],
-  );
+  const scale = React.useMemo<Scale>(() => ({ span, width, depth }), [span, width, depth]);
+  const rowsHeight = timelineHeight - RULER_HEIGHT - shown.length * HEADING_HEIGHT - MARGIN;
+  const rows = rowsOf(shown, span, width, rowsHeight);
 
   const onSelect = React.useCallback(
     (tree: CaptionTree, node: TreeNode) => setSelection({ tree: tree.name, node }),
     [],
   );
+  const seekToFrame = useSeek(player);
   const seek = React.useCallback(
-    (time: number) => player?.seekToFrame(frameAt(time, video)),
-    [player, video],
+    (time: number) => {
+      if (!problem) seekToFrame(frameAt(time, video));
+    },
+    [seekToFrame, problem, video],
   );
   const onSeek = React.useCallback((node: TreeNode) => seek(node.start), [seek]);
   const selectedTree = shown.find((tree) => tree.name === selection?.tree) ?? null;
@@ -183,11 +197,11 @@ function Trees({ video, reload }: { video: Video; reload: () => void }) {
           </button>
         </p>
       )}
-      <div className="columns">
-        <div className="timeline" ref={area}>
+      <div className={beside ? "columns beside" : "columns"} ref={columns}>
+        <div className="timeline" ref={timeline} style={{ maxHeight: timelineHeight }}>
           <div className="canvas" style={{ marginInline: MARGIN, width }}>
             <Ruler scale={scale} onSeek={seek} />
-            {shown.map((tree) => (
+            {shown.map((tree, i) => (
               <React.Fragment key={tree.name}>
                 <div className="heading">
                   {tree.name !== GROUND_TRUTH && "Run"}
@@ -211,6 +225,7 @@ function Trees({ video, reload }: { video: Video; reload: () => void }) {
                 <Icicle
                   tree={tree}
                   scale={scale}
+                  rows={rows[i]!}
                   selected={tree === selectedTree && selection ? selection.node : null}
                   player={player}
                   fps={video.fps}
@@ -264,7 +279,7 @@ const Ruler = React.memo(function Ruler(props: { scale: Scale; onSeek: (time: nu
     <div className="ruler" aria-hidden="true" onClick={onClick}>
       {ticks(span, width).map(({ time, label }) => (
         <span key={label} style={{ left: (time / span) * width }}>
-          {label}
+          {(time / span) * width < width - 36 ? label : null}
         </span>
       ))}
     </div>
@@ -294,11 +309,13 @@ function useSize<E extends Element>() {
   const element = React.useRef<E>(null);
   const [size, setSize] = React.useState({ width: 0, height: 0 });
   React.useLayoutEffect(() => {
-    if (!element.current) return undefined;
-    const observer = new ResizeObserver(([entry]) => {
-      if (entry) setSize({ width: entry.contentRect.width, height: entry.contentRect.height });
-    });
-    observer.observe(element.current);
+    const measured = element.current;
+    if (!measured) return undefined;
+    const measure = () =>
+      setSize({ width: measured.clientWidth, height: measured.clientHeight });
+    measure(); // before the first paint; the observer calls back after it
+    const observer = new ResizeObserver(measure);
+    observer.observe(measured);
     return () => observer.disconnect();
   }, []);
   return [element, size] as const;

@@ -10,9 +10,10 @@ import * as React from "react";
 /** The App's player of the open video, as far as the panel uses it. */
 export interface Player {
   readonly frameNumber: number;
+  readonly state: { readonly loaded: boolean };
   seekToFrame(frame: number): void;
   /** Calls back whenever the field of the player's state changes; returns what ends that. */
-  subscribeToState(field: "frameNumber", callback: () => void): () => void;
+  subscribeToState(field: "frameNumber" | "loaded", callback: () => void): () => void;
   addEventListener(type: "load", callback: () => void): void;
   removeEventListener(type: "load", callback: () => void): void;
 }
@@ -154,7 +155,8 @@ function isPlayer(looker: Partial<Player>): looker is Player {
     typeof looker.seekToFrame === "function" &&
     typeof looker.subscribeToState === "function" &&
     typeof looker.addEventListener === "function" &&
-    typeof looker.frameNumber === "number"
+    typeof looker.frameNumber === "number" &&
+    typeof looker.state?.loaded === "boolean"
   );
 }
 
@@ -176,6 +178,50 @@ export function useFrame(player: Player | null): number | null {
     };
   }, [player]);
   return frame;
+}
+
+/** How long after a video has loaded the App may still send its player back to the first frame. */
+const SETTLING_MS = 1500;
+
+/**
+ * A function that seeks to a frame and sees to it that the player arrives there.
+ *
+ * A player that is loading ignores seeks. Once it has loaded, the App's own timeline takes a moment
+ * to learn how long the video is, and until then answers every seek by going back to frame 1.
+ */
+export function useSeek(player: Player | null): (frame: number) => void {
+  const wanted = React.useRef<number | null>(null);
+  const settlesAt = React.useRef(Number.POSITIVE_INFINITY);
+
+  const attempt = React.useCallback(() => {
+    if (!player?.state.loaded) return;
+    settlesAt.current = Math.min(settlesAt.current, performance.now() + SETTLING_MS);
+    if (wanted.current !== null) player.seekToFrame(wanted.current);
+    if (performance.now() > settlesAt.current) wanted.current = null;
+  }, [player]);
+
+  React.useEffect(() => {
+    if (!player) return undefined;
+    settlesAt.current = Number.POSITIVE_INFINITY;
+    const later = () => setTimeout(attempt); // the player calls back while it changes its state
+    const subscriptions = [
+      player.subscribeToState("loaded", later),
+      player.subscribeToState("frameNumber", () => {
+        if (performance.now() > settlesAt.current) wanted.current = null;
+        else if (player.frameNumber === 1) later();
+      }),
+    ];
+    attempt();
+    return () => subscriptions.forEach((unsubscribe) => unsubscribe());
+  }, [player, attempt]);
+
+  return React.useCallback(
+    (frame) => {
+      wanted.current = frame;
+      attempt();
+    },
+    [attempt],
+  );
 }
 
 /** A function that calls a method of the Python panel; it answers `{error}` where that fails. */

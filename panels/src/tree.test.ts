@@ -11,7 +11,7 @@ import {
   nodesBeyond,
   pathAt,
   readVideo,
-  rowHeight,
+  rowsOf,
   textsOf,
   ticks,
   tierOf,
@@ -84,9 +84,10 @@ suite("reading Python's answer", () => {
     });
   });
 
-  test("an empty list of nodes is a tree without levels", () => {
-    expect(tree([]).levels).toEqual([]);
-    expect(tree([]).end).toBe(0);
+  test("leaves out trees without a node that can be placed", () => {
+    expect(video([]).trees).toEqual([]);
+    expect(video("text").trees).toEqual([]);
+    expect(video([{ ...NODES[0], end: 0 }]).trees).toEqual([]);
   });
 });
 
@@ -196,11 +197,20 @@ suite("bars", () => {
     expect(barsOf(nodes, 10, 10, "1")).toHaveLength(2);
   });
 
-  test("rows share the height as long as they can be read", () => {
-    expect(rowHeight(400, 20)).toBe(20);
-    expect(rowHeight(100, 20)).toBe(16);
-    expect(rowHeight(900, 2)).toBe(28);
-    expect(rowHeight(0, 0)).toBe(16);
+  test("rows of all trees share the height as long as they can be read", () => {
+    const heights = (height: number) =>
+      rowsOf([tree(), tree()], 10, 400, height).map((rows) => rows.heights);
+    expect(heights(120)).toEqual([
+      [20, 20, 20],
+      [20, 20, 20],
+    ]);
+    expect(heights(1000)[0]).toEqual([28, 28, 28]);
+    expect(heights(0)[0]).toEqual([14, 14, 14]);
+  });
+
+  test("rows without room for a single caption are thin, and rows lie one under the other", () => {
+    const [rows] = rowsOf([tree()], 10, 60, 47);
+    expect(rows).toEqual({ tops: [0, 20, 40], heights: [20, 20, 7], height: 47 });
   });
 });
 

@@ -72,7 +72,9 @@ export function readVideo(answer: unknown): Video | { readonly error: string } {
     fps: fps!,
     frames: frames!,
     duration: duration!,
-    trees: listOf(fields.trees).map(readTree),
+    trees: listOf(fields.trees)
+      .map(readTree)
+      .filter((tree) => tree.byId.size > 0),
   };
 }
 
@@ -243,9 +245,48 @@ export function barsOf(
   return bars;
 }
 
-/** Height of a row that lets `rows` of them share `height` pixels, as far as they stay readable. */
-export function rowHeight(height: number, rows: number): number {
-  return Math.min(Math.max(Math.floor(height / Math.max(rows, 1)), 16), 28);
+/** Bars from this width (pixels) on show their caption, rows from the second height on as well. */
+export const LABEL_WIDTH = 30;
+const [THIN_ROW, LOWEST_ROW, HIGHEST_ROW] = [7, 14, 28];
+
+export interface Rows {
+  /** Pixels; the tops are measured from the top of the tree. */
+  readonly tops: readonly number[];
+  readonly heights: readonly number[];
+  readonly height: number;
+}
+
+/**
+ * How high each level of each tree is, so that together they fill `height` pixels as far as captions
+ * stay readable. Levels too finely cut for a single caption are thin.
+ */
+export function rowsOf(
+  trees: readonly CaptionTree[],
+  span: number,
+  width: number,
+  height: number,
+): Rows[] {
+  const labelled = trees.map((tree) =>
+    tree.levels.map((nodes) =>
+      nodes.some((n) => ((Math.min(n.end, span) - n.start) / span) * width >= LABEL_WIDTH),
+    ),
+  );
+  const high = labelled.flat().filter(Boolean).length;
+  const left = height - (labelled.flat().length - high) * THIN_ROW;
+  const rowHeight = Math.min(
+    Math.max(Math.floor(left / Math.max(high, 1)), LOWEST_ROW),
+    HIGHEST_ROW,
+  );
+  return labelled.map((levels) => {
+    const heights = levels.map((hasLabel) => (hasLabel ? rowHeight : THIN_ROW));
+    const tops: number[] = [];
+    let bottom = 0;
+    for (const h of heights) {
+      tops.push(bottom);
+      bottom += h;
+    }
+    return { tops, heights, height: bottom };
+  });
 }
 
 // -- moving from node to node ----------------------------------------------------------------
