@@ -137,3 +137,17 @@ def kit(repo: Path) -> Kit:
     from pipeline.samplekit import make_kit
 
     return make_kit(repo / "demo" / "kit")
+
+
+@pytest.fixture(scope="session")
+def kit_run(kit: Kit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run over the sample kit; read it, do not change it."""
+    from pipeline import presets, runner
+    from pipeline.parquet import read_metadata
+    from pipeline.store import RunStore
+
+    metadata = read_metadata(kit.parquet, [spec.uid for spec, _ in kit.videos])
+    videos = [runner.Video(spec.uid, path, metadata[spec.uid]) for spec, path in kit.videos]
+    folder = tmp_path_factory.mktemp("kit-run")
+    runner.annotate(videos, presets.load("embedded"), RunStore(folder))
+    return folder
