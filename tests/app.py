@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pymongo import MongoClient
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -79,7 +80,6 @@ def running_app(folder: Path, build: str, timeout: float = 120) -> Iterator[App]
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
         )
     try:
         ready = folder / "ready.json"
@@ -92,7 +92,7 @@ def running_app(folder: Path, build: str, timeout: float = 120) -> Iterator[App]
         described = json.loads(ready.read_text())
         yield App(url, described["dataset"], described["info"])
     finally:
-        _end_group(process)
+        _end(process)
         with MongoClient(environment["FIFTYONE_DATABASE_URI"]) as client:
             client.drop_database(environment["FIFTYONE_DATABASE_NAME"])
 
@@ -105,14 +105,21 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _end_group(process: subprocess.Popen) -> None:
-    """End the launcher and its child, the App's server, which would outlive it."""
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, how)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-        time.sleep(0.5)
+def _end(process: subprocess.Popen) -> None:
+    """End the launcher and its children: the App's server is in a process group of its own."""
+    try:
+        family = [
+            psutil.Process(process.pid),
+            *psutil.Process(process.pid).children(recursive=True),
+        ]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.terminate()
+    for member in psutil.wait_procs(family, timeout=10)[1]:
+        member.kill()
+    process.wait()
 
 
 def _serve(build: str, folder: Path, port: int) -> None:
