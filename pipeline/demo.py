@@ -71,7 +71,7 @@ def run(headless: bool = False, port: int = 5151) -> int:
 
     _say("5/5 FiftyOne's App")
     port = _free_port(port)
-    session = datasets.launch_app(dataset, port)
+    session = datasets.launch_app(dataset.load_saved_view(datasets.LIGHT_VIEW), port)
     try:
         datasets.check_app(port)
         sample = dataset.first()
@@ -80,9 +80,8 @@ def run(headless: bool = False, port: int = 5151) -> int:
             print(
                 f"\nOpen http://127.0.0.1:{port}/datasets/{DATASET}?id={sample.id}\n"
                 f"  ({sample['title']!r}; or open any sample of the grid)\n"
-                "In the sample, click + beside the tab of the video and choose Tree-of-Captions:\n"
-                "  the ground truth above, the run below, both in step with the video.\n"
-                "  Click a segment to go there; play the video to see the playhead move.\n"
+                "Click the tab Tree-of-Captions beside the video's: the ground truth above,\n"
+                "the run below. Click a segment to go there; play the video to see both follow.\n"
                 "Stop with Ctrl-C.",
                 file=sys.stderr,
             )

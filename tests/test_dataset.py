@@ -169,6 +169,15 @@ def test_the_light_view_has_everything_but_labels(fo, loaded):
     assert len(light) == len(loaded)
 
 
+def test_labels_do_not_lie_over_the_picture_unless_a_person_wants_them(fo, loaded, kit):
+    assert loaded.app_config.active_fields.paths == ["tags", "title"]
+    loaded.app_config.active_fields = fo.ActiveFields(paths=["gpt_action_brief"])
+    loaded.save()
+    datasets.add_ground_truth(loaded, kit.trees().values(), _paths(kit))
+    loaded.reload()
+    assert loaded.app_config.active_fields.paths == ["gpt_action_brief"]
+
+
 # -- runs --------------------------------------------------------------------------------------
 
 

@@ -165,6 +165,14 @@ def run(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Run:
     site.add("half_frames", fast[: len(fast) // 2])
     site.add("conn_is_cut", good)
     site.cut_connection.add("conn_is_cut")
+    clip(
+        sources / "manifest.mpd",
+        *H264,
+        *("-f", "dash", "-seg_duration", "1", "-adaptation_sets", "id=0,streams=v id=1,streams=a"),
+    )
+    for part in (path for pattern in ("init-*", "chunk-*") for path in sources.glob(pattern)):
+        site.add(part.name, part.read_bytes())
+    site.add("dash_parts_", (sources / "manifest.mpd").read_bytes(), "application/dash+xml")
     outcomes: dict[str, str] = {}
     settings = DownloadSettings(
         output_dir=output,
@@ -173,7 +181,8 @@ def run(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Run:
         max_duration=MAX_DURATION,
         url_template=site.url_template,
     )
-    ids = [*site.videos, "not_there__", "../../passwd", "--exec=true", "-good__h264", "too-short"]
+    ids = [uid for uid in site.videos if not uid.endswith(".m4s")]
+    ids += ["not_there__", "../../passwd", "--exec=true", "-good__h264", "too-short"]
     summary = download_videos(
         ids, settings, lambda event: outcomes.update({event.video_uid: event.outcome})
     )
@@ -197,6 +206,7 @@ def test_a_file_that_fits_is_copied_and_not_encoded(run: Run) -> None:
         ("mute_mpeg4_", (160, 120), 1.6, False),
         ("tall_______", (86, 144), 1.6, True),
         ("long_______", (160, 120), MAX_DURATION, True),
+        ("dash_parts_", (160, 120), 1.6, True),
     ],
 )
 def test_every_source_becomes_the_designed_form(
@@ -218,6 +228,12 @@ def test_every_source_becomes_the_designed_form(
 
 def test_sound_that_fits_is_copied_though_the_picture_is_encoded(run: Run) -> None:
     assert packets(run.output / "tall_______.mp4", "a") == packets(run.sources / "tall.mp4", "a")
+
+
+def test_a_picture_and_its_sound_in_two_streams_are_joined_without_encoding(run: Run) -> None:
+    whole = run.sources / "manifest.mpd"
+    for stream in "va":
+        assert packets(run.output / "dash_parts_.mp4", stream) == packets(whole, stream)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +262,7 @@ def test_a_bad_video_fails_with_its_reason_and_leaves_no_file(
 
 
 def test_nothing_but_the_videos_and_the_reasons_is_left(run: Run) -> None:
-    assert len(run.summary.done) == 7
+    assert len(run.summary.done) == 8
     names = {path.name for path in run.output.iterdir()} - {".lock"}
     assert names == {f"{uid}.mp4" for uid in run.summary.done} | {"failures.txt"}
 

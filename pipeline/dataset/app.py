@@ -15,22 +15,27 @@ PLUGIN = "@action100m/action100m-fiftyone"
 
 
 def link_plugin(root: Path) -> Path:
-    """Link the plugin's folder into FiftyOne's folder of plugins; returns the link.
+    """Link the plugin's folder into FiftyOne's folder of plugins; returns where it is there.
 
     Raises:
-        FileExistsError: something else has that name there
+        FileExistsError: another copy of the plugin, or something else of that name, is there
     """
     import fiftyone as fo
+    import fiftyone.plugins as fop
 
+    for installed in fop.list_plugins(enabled="all"):
+        if installed.name == PLUGIN:
+            folder = Path(installed.directory)
+            if folder.resolve() == root.resolve():
+                return folder
+            raise FileExistsError(
+                f"{folder} is another copy of the plugin; remove it to use this one ({root})"
+            )
     link = Path(fo.config.plugins_dir).expanduser() / PLUGIN.rpartition("/")[2]
     link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.exists():
-        link.unlink(missing_ok=True)  # a link to a checkout that is gone
-        link.symlink_to(root, target_is_directory=True)
-    if link.resolve() != root.resolve():
-        raise FileExistsError(
-            f"{link} is another copy of the plugin; remove it to use this one ({root})"
-        )
+    if link.is_symlink() and not link.exists():
+        link.unlink()  # to a checkout that is gone
+    link.symlink_to(root, target_is_directory=True)
     return link
 
 
@@ -41,13 +46,17 @@ def execute_operator(samples: fo.SampleCollection, name: str, **params: Any) -> 
     foo.execute_operator(f"{PLUGIN}/{name}", {"view": samples.view()}, params=params)
 
 
-def launch_app(dataset: fo.Dataset, port: int) -> fo.Session:
-    """Start the App's server on this machine's own address, without opening a browser."""
+def launch_app(samples: fo.SampleCollection, port: int) -> fo.Session:
+    """Start the App's server on this machine's own address, without opening a browser.
+
+    Args:
+        samples: the dataset or view that the App opens with
+    """
     import fiftyone as fo
 
     # Its advice on forwarding ports is not for somebody who sits at this machine.
     logging.getLogger("fiftyone.core.session.session").setLevel(logging.WARNING)
-    return fo.launch_app(dataset, remote=True, address="127.0.0.1", port=port)
+    return fo.launch_app(samples, remote=True, address="127.0.0.1", port=port)
 
 
 def check_app(port: int) -> None:

@@ -42,6 +42,9 @@ def open_dataset(name: str, overwrite: bool = False) -> fo.Dataset:
     if fo.dataset_exists(name) and not overwrite:
         return fo.load_dataset(name)
     dataset = fo.Dataset(name, persistent=True, overwrite=overwrite)
+    # Left alone, the App writes every label over the picture; a person can check more of them.
+    dataset.app_config.active_fields = fo.ActiveFields(paths=["tags", "title"])
+    dataset.save()
     declare(dataset, _GROUND_TRUTH_FIELDS)
     return dataset
 

@@ -50,9 +50,7 @@ def check_run_key(dataset: fo.Dataset, key: str, resume: bool = False) -> None:
                 f"the run key {key!r} is taken by a run of another kind; choose another"
             )
         if not resume:
-            raise RunKeyError(
-                f"the run key {key!r} is taken: choose another, or resume that run"
-            )
+            raise RunKeyError(f"the run key {key!r} is taken: choose another, or resume that run")
         return
     if resume:
         raise RunKeyError(
