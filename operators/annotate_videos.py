@@ -8,8 +8,6 @@ from fiftyone.operators.message import GeneratedMessage, MessageType
 from ..pipeline import dataset as datasets
 from ..pipeline import presets, runner
 
-URI = "@action100m/action100m-fiftyone/annotate_videos"
-
 
 class AnnotateVideos(foo.Operator):
     """Makes a Tree-of-Captions of each video and stores it as a run of the dataset."""
@@ -32,10 +30,8 @@ class AnnotateVideos(foo.Operator):
 
     def resolve_input(self, ctx):
         inputs = types.Object()
-        ready = annotate_videos_inputs(ctx, inputs)
+        annotate_videos_inputs(ctx, inputs)
         view = types.View(label="Annotate videos", submit_button_label="Annotate")
-        if not ready:
-            inputs.view("incomplete", types.Notice(label="Correct what is marked to go on."))
         return types.Property(inputs, view=view)
 
     def resolve_placement(self, ctx):
@@ -54,12 +50,15 @@ class AnnotateVideos(foo.Operator):
         return run.output
 
     def resolve_output(self, ctx):
+        if not ctx.results:
+            return None  # the App has shown the summary in passing
         outputs = types.Object()
         outputs.str("summary", label="Result")
-        outputs.list("failed", types.String(), label="Failed")
-        return types.Property(outputs, view=types.View(label="Annotated videos"))
+        if ctx.results.get("failed"):
+            outputs.list("failed", types.String(), label="Failed")
+        return types.Property(outputs, view=types.View(label="Annotate videos"))
 
-    def __call__(self, samples, run_key, preset="embedded", resume=False, delegate=False):
+    def __call__(self, samples, run_key, preset, resume=False, delegate=False):
         """Annotate videos from Python.
 
         Args:
@@ -76,7 +75,7 @@ class AnnotateVideos(foo.Operator):
 
             annotate_videos = foo.get_operator("@action100m/action100m-fiftyone/annotate_videos")
             dataset = fo.load_dataset("action100m")
-            annotate_videos(dataset.take(4), "baseline", preset="embedded")
+            annotate_videos(dataset.take(4), "baseline", "embedded")
         """
         return foo.execute_operator(
             self.uri,
@@ -86,59 +85,59 @@ class AnnotateVideos(foo.Operator):
 
 
 def annotate_videos_inputs(ctx, inputs):
-    """Build the form; returns whether it is complete."""
-    target = ctx.target_view()
-    ready = _describe_target(inputs, target)
-    ready &= _preset_input(ctx, inputs)
-    return _run_key_input(ctx, inputs) and ready
+    """Build the form: the target, the preset and the run key."""
+    _describe_target(inputs, ctx.target_view())
+    preset = _preset_input(ctx, inputs)
+    _run_key_input(ctx, inputs, preset)
 
 
 def _describe_target(inputs, target):
     if target.media_type == "video" and (count := target.count()):
         label = f"{count} video{'s' if count > 1 else ''} will be annotated."
         inputs.view("target_note", types.Notice(label=label))
-        return True
+        return
     problem = "There is no video to annotate: select some, or clear the view's filters."
     inputs.view("target_error", types.Error(label=problem))
-    prop = inputs.str("target", view=types.HiddenView())
-    prop.invalid, prop.error_message = True, problem
-    return False
+    _refuse(inputs.str("target", view=types.HiddenView()), problem)
 
 
 def _preset_input(ctx, inputs):
+    """Ask for the preset; returns it, or None as long as there is none that can be used."""
     choices = types.DropdownView()
     for name in presets.names():
         choices.add_choice(name, label=name, description=presets.load(name).description)
     prop = inputs.str(
         "preset",
-        default=presets.names()[0],
+        required=True,  # none is the default: what a run is made with is chosen, never assumed
         label="Preset",
         description="Which models fill the roles; or the absolute path of a YAML file of your own",
         view=types.AutocompleteView(
             choices=choices.choices, allow_user_input=True, allow_clearing=False
         ),
     )
+    if not ctx.params.get("preset"):
+        return None
     try:
-        runner.models(presets.load(ctx.params.get("preset") or presets.names()[0]))
+        preset = presets.load(ctx.params["preset"])
+        runner.models(preset)
     except presets.PresetError as error:
-        prop.invalid, prop.error_message = True, str(error)
-        return False
-    return True
+        _refuse(prop, error)
+        return None
+    return preset
 
 
-def _run_key_input(ctx, inputs):
+def _run_key_input(ctx, inputs, preset):
     existing = datasets.run_keys(ctx.dataset)
+    so_far = f". Runs so far: {', '.join(existing)}" if existing else ""
     prop = inputs.str(
         "run_key",
         required=True,
         label="Run key",
-        description="Names the run and its fields"
-        + (f". Runs so far: {', '.join(existing)}" if existing else ""),
+        description=f"Names the run and its fields{so_far}",
     )
-    key = ctx.params.get("run_key")
-    if not key:
-        return False
-    resume = bool(ctx.params.get("resume"))
+    key, resume = ctx.params.get("run_key"), bool(ctx.params.get("resume"))
+    if not key or preset is None:
+        return
     if key in existing or resume:
         inputs.bool(
             "resume",
@@ -147,22 +146,23 @@ def _run_key_input(ctx, inputs):
             description="Keep what it has, do what is missing or has failed",
         )
     try:
-        _check_key(ctx.dataset, key, ctx.params.get("preset"), resume)
+        _check_key(ctx.dataset, key, preset, resume)
     except datasets.RunKeyError as error:
-        prop.invalid, prop.error_message = True, str(error)
-        return False
-    return True
+        _refuse(prop, error)
+
+
+def _refuse(prop, reason):
+    """Mark a field of the form as wrong, with a sentence."""
+    prop.invalid, prop.error_message = True, str(reason)
 
 
 def _check_key(dataset, key, preset, resume):
     datasets.check_run_key(dataset, key, resume)
-    if resume:
-        made_with = dataset.get_run_info(key).config.preset
-        if preset and presets.load(preset).name != made_with:
-            raise datasets.RunKeyError(
-                f"the run {key!r} was made with preset {made_with!r}; choose that preset, "
-                "or another run key"
-            )
+    if resume and (made_with := dataset.get_run_info(key).config.preset) != preset.name:
+        raise datasets.RunKeyError(
+            f"the run {key!r} was made with preset {made_with!r}; choose that preset, "
+            "or another run key"
+        )
 
 
 class _Run:
@@ -170,16 +170,15 @@ class _Run:
 
     def __init__(self, ctx):
         self.dataset = ctx.dataset
-        self.key = ctx.params.get("run_key") or ""
-        self.preset = ctx.params.get("preset") or presets.names()[0]
-        resume = bool(ctx.params.get("resume"))
-        _check_key(self.dataset, self.key, self.preset, resume)
+        self.key = ctx.params["run_key"]
+        self.preset = ctx.params["preset"]
+        preset = presets.load(self.preset)
+        _check_key(self.dataset, self.key, preset, bool(ctx.params.get("resume")))
         self.inputs = datasets.run_inputs(ctx.target_view())
-        loaded = presets.load(self.preset)
         config = {
-            "preset": loaded.name,
-            "configuration": loaded.to_dict(),
-            "models": runner.models(loaded),
+            "preset": preset.name,
+            "configuration": preset.to_dict(),
+            "models": runner.models(preset),
             "folder": str(datasets.run_folder(self.dataset, self.key)),
         }
         datasets.start_run(self.dataset, self.key, config)
@@ -214,7 +213,8 @@ class _Run:
         yield ctx.ops.reload_dataset()
         variant = "warning" if self.output["failed"] else "success"
         yield ctx.ops.notify(f"{self.key}: {self.output['summary']}", variant=variant)
-        yield GeneratedMessage(MessageType.SUCCESS, ExecutionResult, _Body(self.output))
+        if self.output["failed"]:
+            yield GeneratedMessage(MessageType.SUCCESS, ExecutionResult, _Body(self.output))
 
 
 class _Body:

@@ -37,9 +37,8 @@ def dataset(fo, kit, request):
 
 def _run(foo, dataset, **context):
     params = context.pop("params", {})
-    return foo.execute_operator(
-        URI, {"dataset": dataset, **context}, params={"preset": "embedded", **params}
-    )
+    context = {"dataset": dataset, **context} if dataset is not None else context
+    return foo.execute_operator(URI, context, params={"preset": "embedded", **params})
 
 
 def test_fiftyone_loads_the_plugin_with_its_operator_and_panel(foo):
@@ -88,7 +87,7 @@ def test_only_the_view_or_the_selection_is_annotated(foo, dataset):
 
 def test_a_run_is_resumed_over_more_videos_and_keeps_what_it_has(foo, dataset):
     first, second = dataset.values("id")
-    foo.execute_operator(URI, {"view": dataset.select(first)}, params={"run_key": "mine"})
+    _run(foo, None, view=dataset.select(first), params={"run_key": "mine"})
     _run(foo, dataset, params={"run_key": "mine", "resume": True})
     dataset.reload()
     results = dataset.load_run_results("mine")
@@ -128,6 +127,7 @@ def test_what_cannot_work_is_refused_in_one_sentence_at_its_field(foo, dataset, 
             "was made with preset 'embedded'",
         ),
         ({}, "run_key", "Required property"),
+        ({"run_key": "x", "preset": None}, "preset", "Required property"),
     ]
     for params, field, reason in cases:
         with pytest.raises(ExecutionError) as error:
@@ -141,7 +141,10 @@ def test_what_cannot_work_is_refused_in_one_sentence_at_its_field(foo, dataset, 
     assert datasets.run_keys(dataset) == ["mine"]
 
 
-def test_an_immediate_run_tells_the_app_its_progress_and_its_result(foo, dataset):
+def test_an_immediate_run_tells_the_app_its_progress_and_its_result(fo, foo, dataset, tmp_path):
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    dataset.add_sample(fo.Sample(filepath=str(text)))
     from fiftyone.operators.executor import ExecutionContext, ExecutionResult, Executor
 
     operator = foo.get_operator(URI)
@@ -157,13 +160,13 @@ def test_an_immediate_run_tells_the_app_its_progress_and_its_result(foo, dataset
     steps = [c["params"] for c in calls if c["operator_uri"].endswith("set_progress")]
     assert [step["progress"] for step in steps] == sorted(step["progress"] for step in steps)
     assert steps[-1]["progress"] == 1
-    assert steps[0]["label"].startswith("embed: video 1 of 2")
+    assert steps[0]["label"].startswith("embed: video 1 of 3")
     assert any(c["operator_uri"].endswith("reload_dataset") for c in calls)
     assert messages[-1]["body"]["summary"].startswith("2 videos done")
 
 
 def test_a_call_from_python_needs_one_line(foo, dataset):
-    foo.get_operator(URI)(dataset.limit(1), "quick")
+    foo.get_operator(URI)(dataset.limit(1), "quick", "embedded")
     dataset.reload()
     assert len(dataset.exists("quick_tree")) == 1
 
