@@ -219,6 +219,9 @@ export interface Bar {
   readonly cut: boolean;
 }
 
+/** Seconds that sampling every fourth frame can add to a clip's end, down to 20 frames a second. */
+const SAMPLING_SLACK = 0.2;
+
 /**
  * The bars of one level, from left to right, on an axis of `span` seconds and `width` pixels.
  *
@@ -239,7 +242,7 @@ export function barsOf(
     const right = (Math.min(node.end, span) / span) * width;
     if (right - x < 1 && right < drawnUntil + 1 && node.node_id !== keep) continue;
     const drawn = Math.max(right - x, 1);
-    bars.push({ node, x, width: drawn, cut: node.end > span });
+    bars.push({ node, x, width: drawn, cut: node.end - span > SAMPLING_SLACK });
     drawnUntil = x + drawn;
   }
   return bars;
