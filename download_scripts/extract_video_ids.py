@@ -21,7 +21,7 @@ from urllib.parse import quote
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pipeline.download import VIDEO_ID
-from pipeline.parquet import ParquetError, read_uids
+from pipeline.parquet import ParquetError, find_parquet, read_uids
 from pipeline.store import temporary_sibling
 
 REPOSITORY = "facebook/action100m-preview"
@@ -70,12 +70,6 @@ class Found:
                 else:
                     self.files += 1
                     self.uids.update(result)
-
-
-def local_files(folder: Path) -> list[str]:
-    """The parquet files in the folder's ``data/``, or in the folder itself."""
-    files = sorted(folder.glob("data/*.parquet")) or sorted(folder.glob("*.parquet"))
-    return [str(path) for path in files]
 
 
 def from_hub(repository: str, revision: str | None) -> Found:
@@ -180,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.download:
             download(options.repo, options.revision, options.data)
-        if files := local_files(options.data):
+        if files := [str(path) for path in find_parquet(options.data)]:
             found = Found(str(options.data))
             found.read(files, read_uids, threads=1)
         else:

@@ -79,6 +79,13 @@ def _parse(options: argparse.Namespace) -> int:
             "download_scripts/download_videos.sh, or name their folder with --videos-dir"
         )
     files = find_parquet(options.dataset_path)
+    if not files:
+        path = options.dataset_path
+        raise ValueError(
+            f"{path} {'holds no parquet files' if path.is_dir() else 'does not exist'}; fetch the "
+            "annotations with `python download_scripts/extract_video_ids.py --download`, "
+            "or name another folder"
+        )
     on_disk = {path.stem: path for path in find_videos(options.videos_dir)}
     if not on_disk:
         raise ValueError(

@@ -107,22 +107,11 @@ class ParquetError(ValueError):
 
 
 def find_parquet(path: str | os.PathLike[str]) -> list[Path]:
-    """The file itself, or a folder's parquet files: in its ``data`` as on the hub, or in itself.
-
-    Raises:
-        ParquetError: there is no such file or folder, or it has no parquet files
-    """
+    """The file itself, or a folder's parquet files: in its ``data`` as on the hub, or in itself."""
     path = Path(path)
     if path.is_file():
         return [path]
-    files = sorted(path.glob("data/*.parquet")) or sorted(path.glob("*.parquet"))
-    if not files:
-        missing = "holds no parquet files" if path.is_dir() else "does not exist"
-        raise ParquetError(
-            f"{path} {missing}; fetch the annotations with "
-            "`python download_scripts/extract_video_ids.py --download`, or name another folder"
-        )
-    return files
+    return sorted(path.glob("data/*.parquet")) or sorted(path.glob("*.parquet"))
 
 
 def read_trees(
