@@ -119,8 +119,8 @@ setup_test() {
 
 setup_panels() {
     node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null ||
-        die "Node 20 or newer is missing; install it with \`curl -fsSL" \
-            "https://deb.nodesource.com/setup_20.x | sudo -E bash - && sudo apt-get install nodejs\`."
+        die "Node 20 or newer is missing; install it with \`sudo apt-get install nodejs npm\` on Debian 13" \
+            "or Ubuntu 25.04 and newer, elsewhere with \`nvm install 20\` (https://github.com/nvm-sh/nvm)."
     has npm || apt_install npm ||
         die "npm is missing; install it with \`sudo apt-get install npm\`."
     say "installing the Node packages of panels/"
