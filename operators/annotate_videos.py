@@ -1,5 +1,7 @@
 """Operator ``annotate_videos``: the pipeline on the selected samples, the view or the dataset."""
 
+from pathlib import Path
+
 import fiftyone.operators as foo
 from fiftyone.operators import types
 from fiftyone.operators.executor import ExecutionResult
@@ -80,8 +82,13 @@ class AnnotateVideos(foo.Operator):
         return foo.execute_operator(
             self.uri,
             {"view": samples.view(), "request_delegation": delegate},
-            params={"run_key": run_key, "preset": preset, "resume": resume},
+            params={"run_key": run_key, "preset": _absolute(preset), "resume": resume},
         )
+
+
+def _absolute(preset):
+    """A preset's file by its absolute path: servers and workers have other working directories."""
+    return str(Path(preset).absolute()) if Path(preset).suffix in (".yaml", ".yml") else preset
 
 
 def annotate_videos_inputs(ctx, inputs):

@@ -203,7 +203,7 @@ def annotate_in_child(
     parquet.write_trees(metadata, (Tree(v.uid, metadata=v.metadata) for v in videos))
     command = [sys.executable, "-m", __package__.rpartition(".")[2], "annotate"]
     command += ["--list", str(listed), "--metadata", str(metadata), "--out", str(store.folder)]
-    command += ["--preset", preset, "--json", "--progress", "json", "--with-parent"]
+    command += [f"--preset={preset}", "--json", "--progress", "json", "--with-parent"]
     command += ["--workers", str(workers)] if workers else []
     with (
         tempfile.TemporaryFile("w+") as output,
@@ -406,7 +406,10 @@ def _pool(
     """Like :func:`_outcomes`; returns the videos that were lost with a worker."""
     lost: list[Video] = []
     pool = ProcessPoolExecutor(
-        min(workers, len(videos)), mp_context=get_context("spawn"), initializer=_start_worker
+        min(workers, len(videos)),
+        mp_context=get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(os.getpid(),),
     )
     try:
         waiting: dict[Future[bool], Video] = {
@@ -429,12 +432,12 @@ def _pool(
     return lost
 
 
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it, however it ends."""
+def _start_worker(parent: int) -> None:
+    """Leave Ctrl-C to the parent process, and end with it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() == 1:
+    if os.getppid() != parent:  # it ended before the line above
         os._exit(1)
 
 

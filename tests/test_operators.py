@@ -171,6 +171,18 @@ def test_a_call_from_python_needs_one_line(foo, dataset):
     assert len(dataset.exists("quick_tree")) == 1
 
 
+def test_a_preset_of_ones_own_is_found_from_where_the_call_is_made(
+    foo, dataset, tmp_path, monkeypatch
+):
+    text = (presets.FOLDER / "embedded.yaml").read_text()
+    (tmp_path / "-mine.yaml").write_text(text.replace("sentences: 4", "sentences: 2"))
+    monkeypatch.chdir(tmp_path)
+    foo.get_operator(URI)(dataset.limit(1), "mine", "-mine.yaml")
+    dataset.reload()
+    assert dataset.get_run_info("mine").config.configuration["refine"]["sentences"] == 2
+    assert len(dataset.exists("mine_tree")) == 1
+
+
 def test_a_delegated_run_is_done_by_fiftyones_worker(foo, dataset):
     from fiftyone.operators.delegated import DelegatedOperationService
 
