@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,7 +27,10 @@ import psutil
 from pymongo import MongoClient
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CHROMIUM = Path("/usr/bin/chromium")
+# What setup.sh looks for, in its order.
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 CHROMIUM_ARGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -15,7 +15,7 @@ PANELS = Path(__file__).resolve().parents[1] / "panels"
 def node():
     """Run a command in panels/ with its pinned Node packages."""
     if not shutil.which("node") or not (PANELS / "node_modules" / "esbuild").is_dir():
-        pytest.skip("needs Node 20 and the packages of panels/: run `./setup.sh panels`")
+        pytest.fail("Node 20 or the packages of panels/ are missing: run `./setup.sh panels`")
 
     def run(*command: object) -> None:
         path = f"{PANELS / 'node_modules' / '.bin'}{os.pathsep}{os.environ['PATH']}"
