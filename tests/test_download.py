@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,7 +40,9 @@ class Site:
     stall: set[str] = field(default_factory=set)
     requests: Counter[str] = field(default_factory=Counter)
     cookies: list[str] = field(default_factory=list)
-    stalled: threading.Event = field(default_factory=threading.Event)
+    stalled: dict[str, threading.Event] = field(
+        default_factory=lambda: defaultdict(threading.Event)
+    )
 
     def add(self, uid: str, content: bytes, content_type: str = "video/mp4") -> str:
         self.videos[uid], self.types[uid] = content, content_type
@@ -71,7 +73,7 @@ def site() -> Iterator[Site]:
                     return
                 if uid in site.stall:
                     self.wfile.flush()
-                    site.stalled.set()
+                    site.stalled[uid].set()
                     time.sleep(30)
                 self.wfile.write(content[half:])
             except OSError:  # the client went away
@@ -303,12 +305,11 @@ def test_max_videos_counts_what_is_on_disk_so_that_runs_make_progress(
 def test_two_runs_cannot_work_in_one_folder(site: Site, tmp_path: Path) -> None:
     uid = site.add("stall_lock_", site.videos.get("silent_____", b"x" * 5000))
     site.stall.add(uid)
-    site.stalled.clear()
     settings = DownloadSettings(output_dir=tmp_path, url_template=site.url_template)
     stop = threading.Event()
     other = threading.Thread(target=download_videos, args=([uid], settings, None, stop))
     other.start()
-    assert site.stalled.wait(10)
+    assert site.stalled[uid].wait(10)
     with pytest.raises(DownloadError, match="another run is downloading into"):
         download_videos([uid], settings)
     stop.set()
@@ -434,13 +435,12 @@ def test_cookies_reach_the_site_but_neither_the_log_nor_the_file(
 def test_a_stopped_run_leaves_no_broken_file_and_the_next_one_goes_on(
     site: Site, run: Run, tmp_path: Path, number: int, status: int
 ) -> None:
-    uid = site.add("stalls_once", site.videos["silent_____"])
+    uid = site.add(f"stalls_{number:04}", site.videos["silent_____"])
     site.stall.add(uid)
-    site.stalled.clear()
     (tmp_path / "video_ids.txt").write_text(f"silent_____\n{uid}\n")
     variables = environment(URL_TEMPLATE=site.url_template, JOBS=1)
     with subprocess.Popen([SCRIPT], cwd=tmp_path, env=variables, stderr=subprocess.PIPE) as process:
-        assert site.stalled.wait(20)
+        assert site.stalled[uid].wait(20)
         began = time.monotonic()
         process.send_signal(number)
         process.communicate(timeout=10)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -175,8 +176,10 @@ def test_continuous_integration_runs_make_test_from_the_root(repo: Path, tmp_pat
     (tmp_path / ".ci").mkdir()
     shutil.copy(repo / ".ci" / "run", tmp_path / ".ci")
     (tmp_path / "Makefile").write_text("test:\n\t@pwd\n")
+    # The suite itself runs under make, which tells its children to say where they are.
+    plain = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
     run = subprocess.run(
-        [tmp_path / ".ci" / "run"], cwd="/", capture_output=True, text=True, check=True
+        [tmp_path / ".ci" / "run"], cwd="/", env=plain, capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == str(tmp_path)
 
