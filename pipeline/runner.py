@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from . import captioning, embedding, parquet, presets, refinement, segmentation
-from .presets import Preset
+from .presets import Preset, PresetError
 from .store import (
     RunStore,
     StoreError,
@@ -111,7 +111,7 @@ class LostWorker(RuntimeError):
 
 
 # Reasons that are complete as they stand; anything else is a defect, kept with its traceback.
-_EXPECTED = (VideoError, MissingStage, LostWorker, StoreError, OSError, MemoryError)
+_EXPECTED = (VideoError, PresetError, MissingStage, LostWorker, StoreError, OSError, MemoryError)
 
 
 def models(preset: Preset) -> dict[str, str]:
