@@ -86,7 +86,9 @@ setup_runtime() {
     fi
     # An environment that works is kept and brought up to date.
     $python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
-    say "installing the Python packages (a minute or two the first time)"
+    say "installing the Python packages (some minutes the first time)"
+    # First and on its own: what else needs torch then takes this build, whichever it is.
+    pip_install "$(sed -n '/^torch==/p' requirements.txt)"
     pip_install -r requirements.txt
     make_mongod
     touch .venv/.stamp-runtime

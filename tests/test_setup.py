@@ -149,6 +149,20 @@ def test_without_what_a_browser_needs_the_test_part_names_it_and_the_command(
     assert f"sudo apt-get install {package}`" in result.stderr
 
 
+def test_torch_is_installed_before_the_packages_that_need_it(machine: Machine) -> None:
+    machine.has("ffmpeg", "ffprobe", "sed")
+    virtual = machine.checkout / ".venv" / "bin"
+    virtual.mkdir(parents=True)
+    python = machine.has_script("python", f'echo "$@" >>{machine.checkout}/calls')
+    (virtual / "python").symlink_to(python)
+    result = machine.set_up("runtime", FIFTYONE_DATABASE_URI="mongodb://127.0.0.1:1")
+    assert result.returncode == 0, result.stderr
+    calls = (machine.checkout / "calls").read_text().splitlines()
+    first, second = (call.split()[-2:] for call in calls if "pip install" in call)
+    assert re.fullmatch(r"torch==[\d.]+", first[1])
+    assert second == ["-r", "requirements.txt"]
+
+
 @pytest.mark.parametrize("arguments", [[], ["everything"]])
 def test_an_unknown_part_is_answered_with_the_usage(repo: Path, arguments: list[str]) -> None:
     result = subprocess.run([repo / "setup.sh", *arguments], capture_output=True, text=True)
