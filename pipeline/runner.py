@@ -405,8 +405,12 @@ def _pool(
 ) -> Generator[tuple[Video, _Outcome], None, list[Video]]:
     """Like :func:`_outcomes`; returns the videos that were lost with a worker."""
     lost: list[Video] = []
+    workers = min(workers, len(videos))
     pool = ProcessPoolExecutor(
-        min(workers, len(videos)), mp_context=get_context("spawn"), initializer=_start_worker
+        workers,
+        mp_context=get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(max(1, (os.cpu_count() or 1) // workers),),
     )
     try:
         waiting: dict[Future[bool], Video] = {
@@ -429,8 +433,12 @@ def _pool(
     return lost
 
 
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it, however it ends."""
+def _start_worker(threads: int) -> None:
+    """Leave Ctrl-C to the parent, and end with it, however it ends; take ``threads`` cores.
+
+    Workers that each take all the cores spend most of their time waiting for one another.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
