@@ -24,6 +24,15 @@ from pipeline.store import RunStore
 CROP, WINDOW, STRIDE = 32, 16, 4
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """On matrices this small several threads mostly wait for each other, twenty times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
     """A folder as the hub would give it, with random weights."""
