@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -128,9 +128,9 @@ class VJepa2Encoder:
         """Where the model runs."""
         import torch
 
-        if self._device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self._device)
+        if self._device == "cpu" or (self._device == "auto" and not torch.cuda.is_available()):
+            return torch.device("cpu")
+        return torch.device("cuda", int(self._device.partition(":")[2] or 0))
 
     @cached_property
     def dtype(self) -> torch.dtype:
@@ -352,7 +352,6 @@ def preprocess(frame: torch.Tensor, crop: int) -> torch.Tensor:
     Returns:
         (3, crop, crop) float32
     """
-    import torch
     from torch.nn.functional import interpolate
 
     height, width = frame.shape[:2]
@@ -365,8 +364,20 @@ def preprocess(frame: torch.Tensor, crop: int) -> torch.Tensor:
     resized = interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
     top, left = (int((side - crop) / 2) for side in size)
     cut = resized[0, :, top : top + crop, left : left + crop].float().round()
-    mean, std = (torch.tensor(c, device=frame.device)[:, None, None] * 255 for c in (_MEAN, _STD))
+    mean, std = _normalisation(frame.device)
     return (cut - mean) / std
+
+
+@cache
+def _normalisation(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """ImageNet's mean and deviation in levels of brightness, (3, 1, 1) float32.
+
+    Kept on the device: to send them anew with each frame would mean to wait for the device.
+    """
+    import torch
+
+    mean, std = (torch.tensor(c, device=device)[:, None, None] * 255 for c in (_MEAN, _STD))
+    return mean, std
 
 
 def read_ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
