@@ -2,16 +2,19 @@
 SHELL := /bin/bash
 python := .venv/bin/python
 runtime := .venv/.stamp-runtime
+models := .venv/.stamp-models
 tests := .venv/.stamp-test
 panels := panels/node_modules/.stamp
 
-.PHONY: help setup demo test lint bench panel clean
+.PHONY: help setup models demo test lint bench panel clean
 
 help: ## List these targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
 
 setup: $(runtime) ## Make .venv with everything that the demo and the plugin need.
 	@echo "ready: .venv has it all; next: make demo"
+
+models: $(models) ## Add torch and transformers, for presets that run models in this process.
 
 demo: $(runtime) ## Build the sample dataset, annotate it and open the App (HEADLESS=1: check and end; PORT=5151).
 	@$(python) -m pipeline demo $(if $(HEADLESS),--headless) $(if $(PORT),--port $(PORT))
@@ -39,7 +42,10 @@ clean: ## Remove caches, panels/node_modules and the demo's files; .venv stays.
 $(runtime): setup.sh requirements.txt
 	@./setup.sh runtime
 
-$(tests): $(runtime) requirements-dev.txt
+$(models): $(runtime) requirements-models.txt
+	@./setup.sh models
+
+$(tests): $(runtime) $(models) requirements-dev.txt
 	@./setup.sh test
 
 $(panels): setup.sh panels/package-lock.json

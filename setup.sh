@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes this checkout ready, in three parts that the Makefile asks for when they are out of date:
+# Makes this checkout ready, in parts that the Makefile asks for when they are out of date:
 #
 #   ./setup.sh runtime   .venv with the Python packages, ffmpeg, a mongod: all that the demo needs
+#   ./setup.sh models    torch and transformers, for presets that run models in this process
 #   ./setup.sh test      what the tests need on top: their packages and a browser that plays H.264
 #   ./setup.sh panels    the Node packages that build and check the panel's TypeScript
 #
@@ -92,6 +93,14 @@ setup_runtime() {
     touch .venv/.stamp-runtime
 }
 
+setup_models() {
+    say "installing torch and transformers (some minutes the first time)"
+    # First and on its own: what else needs torch then takes this build, whichever it is.
+    pip_install "$(sed -n '/^torch==/p' requirements-models.txt)"
+    pip_install -r requirements-models.txt
+    touch .venv/.stamp-models
+}
+
 # Ubuntu's chromium-browser can be a script that only says where to get one, so ask for the version.
 browser_works() {
     local name
@@ -132,9 +141,9 @@ setup_panels() {
 }
 
 case "${1:-}" in
-runtime | test | panels)
+runtime | models | test | panels)
     mkdir -p .venv && : >"$log"
     "setup_$1"
     ;;
-*) die "usage: ./setup.sh runtime|test|panels" ;;
+*) die "usage: ./setup.sh runtime|models|test|panels" ;;
 esac

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -29,8 +30,9 @@ def main() -> int:
     unknown = sorted(set(options.names) - set(NAMES))
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    results: dict[str, object] = {"machine": _machine()}
-    print("  ".join(f"{key} {value}" for key, value in _machine().items()), file=sys.stderr)
+    machine = _machine()
+    results: dict[str, object] = {"machine": machine}
+    print("  ".join(f"{key} {value}" for key, value in machine.items()), file=sys.stderr)
     for name in options.names or NAMES:
         module = importlib.import_module(f"benchmarks.bench_{name}")
         rows = module.run()
@@ -39,20 +41,31 @@ def main() -> int:
             print(f"\n{name}: {module.__doc__.splitlines()[0]}")
             width = max(len(row.what) for row in rows)
             for row in rows:
-                print(f"  {row.what:{width}}  {row.seconds:9.3f} s  {row.ratio:8.2f}")
+                more = "  ".join(f"{key} {value:.3g}" for key, value in (row.more or {}).items())
+                line = f"  {row.what:{width}}  {row.seconds:9.3f} s  {row.ratio:8.2f}  {more}"
+                print(line.rstrip())
     if options.json:
         print(json.dumps(results, indent=1))
     return 0
 
 
 def _machine() -> dict[str, object]:
-    packages = ("av", "fiftyone", "numpy", "pyarrow", "scikit-learn")
-    return {
+    """What the numbers depend on; packages that are not installed are left out."""
+    machine: dict[str, object] = {
         "cores": os.cpu_count() or 0,
         "cpu": platform.machine(),
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in packages},
     }
+    packages = ("av", "fiftyone", "numpy", "pyarrow", "scikit-learn", "torch", "transformers")
+    for name in packages:
+        with suppress(metadata.PackageNotFoundError):
+            machine[name] = metadata.version(name)
+    if "torch" in machine:
+        import torch
+
+        if torch.cuda.is_available():
+            machine["gpu"] = torch.cuda.get_device_name()
+    return machine
 
 
 if __name__ == "__main__":

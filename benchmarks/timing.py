@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One line of a result: ``ratio`` is its time as a multiple of the first line's."""
+    """One line of a result.
+
+    Attributes:
+        what: was timed
+        seconds: it took
+        ratio: the seconds as a multiple of the first line's
+        more: what else was measured, by a name that tells the unit
+    """
 
     what: str
     seconds: float
     ratio: float
+    more: Mapping[str, float] | None = None
 
 
-def side_by_side(ways: dict[str, Callable[[], object]], rounds: int = 3) -> list[Row]:
+def side_by_side(ways: Mapping[str, Callable[[], object]], rounds: int = 3) -> list[Row]:
     """Time each way in turn, several rounds over; the best of each, since noise only adds.
 
     Taking turns spreads what else the machine does over all of them.

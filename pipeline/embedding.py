@@ -1,7 +1,10 @@
 """Stage 1, embed: a video becomes one vector per sampled frame.
 
 A (T, D) float16 array, T = ceil(frames / 4), one row for each of the raw frames 0, 4, 8, ...
-(paper, section on segmentation).
+(paper, section on segmentation). A preset says which model makes it::
+
+    embed: {backend: vjepa2, model: facebook/vjepa2-vitg-fpc64-384}  # ``vjepa.OPTIONS`` has more
+    embed: {backend: measured}
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import measured
+from . import measured, vjepa
 from .presets import PresetError, options
 from .video import SampledFrames, VideoInfo
 
 #: Part of the stamps: raise it when the same input and configuration give another result.
 VERSION = 1
+
+_BACKENDS = "measured, vjepa2"
 
 
 class Encoder(Protocol):
@@ -25,11 +30,11 @@ class Encoder(Protocol):
 
     Attributes:
         name: for people, files' metadata and FiftyOne runs
-        long_side: pixels of the frames that it takes
+        long_side: pixels of the frames that it takes; None for frames at full size
     """
 
     name: str
-    long_side: int
+    long_side: int | None
 
     def encode(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """(H, W, 3) uint8 RGB frames, in order -> (T, D) float16."""
@@ -39,7 +44,7 @@ class MeasuredEncoder:
     """The ``embedded`` preset: measured descriptors of colour layout, gradients and motion."""
 
     name = "measured descriptors (no model)"
-    long_side = measured.LONG_SIDE
+    long_side: int | None = measured.LONG_SIDE
 
     def encode(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """See :class:`Encoder`."""
@@ -47,9 +52,15 @@ class MeasuredEncoder:
 
 
 def load(config: Mapping[str, Any]) -> Encoder:
-    """The encoder that a preset names; PresetError for an unknown backend or option."""
+    """The encoder that a preset names, its weights not loaded yet.
+
+    Raises:
+        PresetError: an unknown backend or option, or a model that is not to be had
+    """
+    if config["backend"] == "vjepa2":
+        return vjepa.VJepa2Encoder(config)
     if config["backend"] != "measured":
-        raise PresetError(f"embed: unknown backend {config['backend']!r}; known is measured")
+        raise PresetError(f"embed: unknown backend {config['backend']!r}; known are {_BACKENDS}")
     options("embed", config)
     return MeasuredEncoder()
 

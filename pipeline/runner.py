@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from . import captioning, embedding, parquet, presets, refinement, segmentation
-from .presets import Preset
+from .presets import Preset, PresetError
 from .store import (
     RunStore,
     StoreError,
@@ -111,7 +111,7 @@ class LostWorker(RuntimeError):
 
 
 # Reasons that are complete as they stand; anything else is a defect, kept with its traceback.
-_EXPECTED = (VideoError, MissingStage, LostWorker, StoreError, OSError, MemoryError)
+_EXPECTED = (VideoError, PresetError, MissingStage, LostWorker, StoreError, OSError, MemoryError)
 
 
 def models(preset: Preset) -> dict[str, str]:
@@ -405,11 +405,12 @@ def _pool(
 ) -> Generator[tuple[Video, _Outcome], None, list[Video]]:
     """Like :func:`_outcomes`; returns the videos that were lost with a worker."""
     lost: list[Video] = []
+    workers = min(workers, len(videos))
     pool = ProcessPoolExecutor(
-        min(workers, len(videos)),
+        workers,
         mp_context=get_context("spawn"),
         initializer=_start_worker,
-        initargs=(os.getpid(),),
+        initargs=(os.getpid(), max(1, (os.cpu_count() or 1) // workers)),
     )
     try:
         waiting: dict[Future[bool], Video] = {
@@ -432,8 +433,12 @@ def _pool(
     return lost
 
 
-def _start_worker(parent: int) -> None:
-    """Leave Ctrl-C to the parent process, and end with it, however it ends."""
+def _start_worker(parent: int, threads: int) -> None:
+    """Leave Ctrl-C to the parent process, and end with it, however it ends; take some threads.
+
+    Workers that each take all the cores spend most of their time waiting for one another.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

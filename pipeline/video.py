@@ -61,7 +61,8 @@ class SampledFrames:
 
     Args:
         path: the video's file
-        long_side: frames are scaled down so that their longer side has this many pixels
+        long_side: frames are scaled so that their longer side has this many pixels; None leaves
+            them as they are
 
     Yields:
         (H, W, 3) uint8 RGB arrays; after the last one, ``info`` is set
@@ -70,7 +71,7 @@ class SampledFrames:
         VideoError: while iterating: the file is missing, empty, no video, damaged, or ends early
     """
 
-    def __init__(self, path: str | os.PathLike[str], long_side: int):
+    def __init__(self, path: str | os.PathLike[str], long_side: int | None):
         self.path = Path(path)
         self.long_side = long_side
         self.info: VideoInfo | None = None
@@ -123,6 +124,8 @@ class SampledFrames:
         return container
 
     def _scaled(self, width: int, height: int) -> tuple[int, int]:
+        if self.long_side is None:
+            return width, height
         scale = self.long_side / max(width, height, 1)
         return max(2, round(width * scale)), max(2, round(height * scale))
 

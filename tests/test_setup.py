@@ -16,7 +16,8 @@ import pytest
 
 # What the script itself uses; apt-get and sudo stay out, so that it can install nothing.
 TOOLS = ["bash", "env", "dirname", "id", "mkdir", "rm", "touch"]
-FILES = ["setup.sh", "requirements.txt", "requirements-dev.txt"]
+REQUIREMENTS = ["requirements.txt", "requirements-models.txt", "requirements-dev.txt"]
+FILES = ["setup.sh", *REQUIREMENTS]
 
 
 class Machine:
@@ -150,13 +151,27 @@ def test_without_what_a_browser_needs_the_test_part_names_it_and_the_command(
     assert f"sudo apt-get install {package}`" in result.stderr
 
 
+def test_torch_is_installed_before_the_packages_that_need_it(machine: Machine) -> None:
+    machine.has("ffmpeg", "ffprobe", "sed")
+    virtual = machine.checkout / ".venv" / "bin"
+    virtual.mkdir(parents=True)
+    python = machine.has_script("python", f'echo "$@" >>{machine.checkout}/calls')
+    (virtual / "python").symlink_to(python)
+    result = machine.set_up("models")
+    assert result.returncode == 0, result.stderr
+    calls = (machine.checkout / "calls").read_text().splitlines()
+    first, second = (call.split()[-2:] for call in calls if "pip install" in call)
+    assert re.fullmatch(r"torch==[\d.]+", first[1])
+    assert second == ["-r", "requirements-models.txt"]
+
+
 @pytest.mark.parametrize("arguments", [[], ["everything"]])
 def test_an_unknown_part_is_answered_with_the_usage(repo: Path, arguments: list[str]) -> None:
     result = subprocess.run([repo / "setup.sh", *arguments], capture_output=True, text=True)
     assert "usage: ./setup.sh" in refusal(result)
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", REQUIREMENTS)
 def test_every_requirement_is_pinned_exactly(repo: Path, name: str) -> None:
     lines = (repo / name).read_text().splitlines()
     requirements = [line for line in lines if line and not line.startswith("#")]
