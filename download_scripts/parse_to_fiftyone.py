@@ -22,8 +22,10 @@ DATASET_PATH = "action100m-preview"
 VIDEOS_DIR = "videos"
 #: Name of the FiftyOne dataset.
 DATASET_NAME = "action100m"
-#: Seconds that were downloaded of each video: labels end there.
+#: Seconds that were downloaded of each video: labels end there. "auto" = each file's own length.
 CLIP_DURATION = 90.0
+#: Label fields: "gpt" of the refined texts, "all" of the raw captions too, "none".
+LABELS = "gpt"
 #: Whether to delete a dataset of that name first. Otherwise it is added to and updated.
 OVERWRITE = False
 
@@ -52,7 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--videos-dir", type=Path, default=VIDEOS_DIR, help="folder of the videos")
     parser.add_argument("--dataset-name", default=DATASET_NAME, help="of the FiftyOne dataset")
     parser.add_argument(
-        "--clip-duration", type=float, default=CLIP_DURATION, help="seconds of each video on disk"
+        "--clip-duration",
+        type=_clip_duration,
+        default=CLIP_DURATION,
+        metavar="S|auto",
+        help="seconds of each video on disk; auto = each file's own length",
+    )
+    parser.add_argument(
+        "--labels",
+        choices=("gpt", "all", "none"),
+        default=LABELS,
+        help="label fields: of the refined texts, of the raw captions too, or none",
     )
     parser.add_argument(
         "--overwrite",
@@ -64,6 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _clip_duration(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number above 0 (seconds) nor auto")
+    return seconds
+
+
 def _parse(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
@@ -71,8 +95,6 @@ def _parse(options: argparse.Namespace) -> int:
     from pipeline.parquet import find_parquet, read_trees, read_uids
     from pipeline.video import find_videos
 
-    if not options.clip_duration > 0:
-        raise ValueError(f"--clip-duration must be above 0 seconds, not {options.clip_duration}")
     if not options.videos_dir.is_dir():
         raise ValueError(
             f"there is no folder {options.videos_dir}; fetch videos first with "
@@ -104,7 +126,9 @@ def _parse(options: argparse.Namespace) -> int:
         for tree in read_trees(file, videos, lambda uid, why: failed.update({uid: f"{uid}: {why}"}))
     )
     progress = tqdm(trees, total=len(videos), unit="video", disable=not sys.stderr.isatty())
-    summary = datasets.add_ground_truth(dataset, progress, videos, options.clip_duration)
+    summary = datasets.add_ground_truth(
+        dataset, progress, videos, options.clip_duration, options.labels
+    )
     failed.update(summary.failed)
     result = {
         "dataset": dataset.name,

@@ -7,8 +7,8 @@ from fiftyone.operators import types
 from fiftyone.operators.executor import ExecutionResult
 from fiftyone.operators.message import GeneratedMessage, MessageType
 
+from ..pipeline import child, presets, runner
 from ..pipeline import dataset as datasets
-from ..pipeline import presets, runner
 
 
 class AnnotateVideos(foo.Operator):
@@ -195,7 +195,7 @@ class _Run:
         """Yield the progress; at the end the run is on the samples."""
         videos = [runner.Video(i.video_uid, i.path, i.metadata) for i in self.inputs]
         folder = datasets.run_folder(self.dataset, self.key)
-        summary = yield from runner.annotate_in_child(videos, self.preset, folder)
+        summary = yield from child.annotate_in_child(videos, self.preset, folder)
         failures = {uid: failure["reason"] for uid, failure in summary["failed"].items()}
         datasets.save_run(
             self.dataset,

@@ -11,9 +11,6 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
@@ -35,7 +32,6 @@ from .store import (
     fingerprint,
     folder_name,
     stamp,
-    temporary_sibling,
     write_json,
 )
 from .tree import MIN_SEGMENT_DURATION, Tree
@@ -115,7 +111,8 @@ _EXPECTED = (VideoError, PresetError, MissingStage, LostWorker, StoreError, OSEr
 
 
 def models(preset: Preset) -> dict[str, str]:
-    """The name of what fills each role; PresetError for what cannot be loaded."""
+    """The name of what fills each role; PresetError for a role that cannot be filled so."""
+    _segmentation_options(preset)
     return {role: _load(role, preset).name for role in _MODULES}
 
 
@@ -174,65 +171,6 @@ def annotate(
     return summary
 
 
-class RunFailed(RuntimeError):
-    """A run that ended as a whole; the message says why."""
-
-
-def annotate_in_child(
-    videos: Sequence[Video], preset: str, folder: Path, workers: int | None = None
-) -> Generator[Progress, None, dict[str, Any]]:
-    """Like :func:`annotate` in a process of its own, so that a server stays free to answer.
-
-    The child ends when the generator is closed and when this process ends, however it ends.
-
-    Args:
-        preset: a name or a YAML file
-        folder: of the run
-
-    Returns:
-        (of the generator) the summary in plain data
-
-    Raises:
-        RunFailed: with the child's last words
-    """
-    store = RunStore(folder)
-    listed, metadata = store.folder / "videos.jsonl", store.folder / "metadata.parquet"
-    with temporary_sibling(listed) as temporary:
-        lines = (json.dumps({"uid": v.uid, "path": str(v.path.absolute())}) for v in videos)
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    parquet.write_trees(metadata, (Tree(v.uid, metadata=v.metadata) for v in videos))
-    command = [sys.executable, "-m", __package__.rpartition(".")[2], "annotate"]
-    command += ["--list", str(listed), "--metadata", str(metadata), "--out", str(store.folder)]
-    command += [f"--preset={preset}", "--json", "--progress", "json", "--with-parent"]
-    command += ["--workers", str(workers)] if workers else []
-    with (
-        tempfile.TemporaryFile("w+") as output,
-        subprocess.Popen(
-            command,
-            cwd=Path(__file__).parent.parent,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as child,
-    ):
-        try:
-            last = ""
-            for line in child.stderr or ():
-                if line.startswith("{"):
-                    yield Progress(**json.loads(line))
-                elif line.strip():
-                    last = line.strip()
-        finally:
-            if child.stdin:
-                child.stdin.close()  # tells it to stop; it has ended already where all went well
-            child.wait()
-        if child.returncode not in (0, 1):
-            raise RunFailed(last.removeprefix("error: ") or f"exit status {child.returncode}")
-        output.seek(0)
-        return json.load(output)
-
-
 def read_parts(folder: Path, uids: Collection[str]) -> Iterator[Tree]:
     """Those of the finished trees in a run's folder that are of these videos."""
     for part in RunStore(folder).parts():
@@ -262,6 +200,16 @@ def _load(role: str, preset: Preset) -> Any:
 @lru_cache(maxsize=len(_MODULES))
 def _loaded(role: str, config: str) -> Any:
     return _MODULES[role].load(json.loads(config))
+
+
+def _segmentation_options(preset: Preset) -> dict[str, Any]:
+    chosen = presets.options("segment", preset.segment, min_duration=MIN_SEGMENT_DURATION)
+    if chosen["min_duration"] < segmentation.SHORTEST_DURATION:
+        raise PresetError(
+            f"segment: min_duration must be at least {float(segmentation.SHORTEST_DURATION)} s, "
+            f"not {chosen['min_duration']}"
+        )
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -308,8 +256,7 @@ def _segment(video: Video, preset: Preset, stamps: _Stamps, files: VideoFolder) 
         raise MissingStage(f"{video.path} is not embedded yet: run the stage embed too")
     info = VideoInfo.from_dict(files.load("video", stamps.video))
     embeddings = files.load("embeddings", stamps.embeddings)
-    chosen = presets.options("segment", preset.segment, min_duration=MIN_SEGMENT_DURATION)
-    tree = segmentation.segment(embeddings, info.fps, video.uid, **chosen)
+    tree = segmentation.segment(embeddings, info.fps, video.uid, **_segmentation_options(preset))
     files.save("tree", stamps.tree, tree.to_dict())
     return False
 

@@ -27,7 +27,7 @@ VERSION = 1
 
 # Times are stored in hundredths of a second; two cuts that are this far apart (seconds) never
 # become one. It is the shortest duration that may be asked for.
-_SHORTEST_DURATION = Fraction(2, 100)
+SHORTEST_DURATION = Fraction(2, 100)
 
 
 def segment(
@@ -104,10 +104,10 @@ def cut(
         ValueError: an fps or min_duration out of range, or merges that do not join neighbours
     """
     rate, shortest = _fraction("fps", fps), _fraction("min_duration", min_duration)
-    if shortest < _SHORTEST_DURATION:
+    if shortest < SHORTEST_DURATION:
         raise ValueError(
             f"min_duration is {min_duration} s; it must be at least "
-            f"{float(_SHORTEST_DURATION)} s, for times are kept in hundredths of a second"
+            f"{float(SHORTEST_DURATION)} s, for times are kept in hundredths of a second"
         )
     joined = _checked_merges(merges)
     first, last = _spans(joined)

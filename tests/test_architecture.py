@@ -11,6 +11,7 @@ FLOORS = (
     "parquet video download metrics report measured presets samplekit vjepa",
     "embedding segmentation captioning refinement",
     "runner",
+    "child",
     "dataset",
     "demo",
     "cli",

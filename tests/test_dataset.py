@@ -146,7 +146,33 @@ def test_a_video_that_cannot_be_read_is_reported_and_the_others_load(dataset, ki
     summary = datasets.add_ground_truth(dataset, kit.trees().values(), paths)
     assert set(summary.failed) == {kit.videos[0].spec.uid}
     assert str(broken) in summary.failed[kit.videos[0].spec.uid]
-    assert len(dataset) == len(kit.videos) - 1
+    assert len(summary.added) == len(kit.videos) - 1
+    sample = _by_uid(dataset)[kit.videos[0].spec.uid]
+    assert sample.tags == ["load_failed"]
+    assert sample.load_error == summary.failed[kit.videos[0].spec.uid]
+    assert sample.gpt_action_brief is None
+    summary = datasets.add_ground_truth(dataset, kit.trees().values(), _paths(kit))
+    assert len(summary.updated) == len(kit.videos)
+    sample.reload()
+    assert (sample.tags, sample.load_error) == ([], None)
+    assert sample.gpt_action_brief.detections
+
+
+def test_raw_captions_become_labels_on_request_and_rebuild_the_whole_tree(dataset, kit):
+    trees = kit.trees()
+    datasets.add_ground_truth(dataset, trees.values(), _paths(kit), label_kinds="all")
+    dataset.delete_sample_field("ground_truth_tree")
+    for sample in dataset:
+        (shown,) = datasets.sample_trees(sample)
+        rebuilt = Tree.from_dict({"video_uid": sample.video_uid, "nodes": shown["nodes"]})
+        rebuilt.validate()
+        assert rebuilt.segments == trees[sample.video_uid].segments
+
+
+def test_a_dataset_without_labels_has_the_trees_all_the_same(fo, dataset, kit):
+    datasets.add_ground_truth(dataset, kit.trees().values(), _paths(kit), label_kinds="none")
+    assert not dataset.get_field_schema(embedded_doc_type=fo.TemporalDetections)
+    assert [tree["source"] for tree in datasets.sample_trees(dataset.first())] == ["tree"]
 
 
 def test_five_real_trees_become_samples(dataset, real_trees, kit):
@@ -378,6 +404,12 @@ def test_the_script_makes_and_updates_a_dataset(fo, parse, kit, tmp_path):
     assert sample.tags == ["mine"]
     assert sample.gpt_action_brief.detections[0].truncated
     assert isinstance(sample.upload_date, date)
+    whole = json.loads(parse(*call, "--clip-duration", "auto", "--labels", "all").stdout)
+    assert whole["updated"] == 4
+    dataset.reload()
+    sample = dataset[sample.id]
+    assert not sample.gpt_action_brief.detections[0].truncated
+    assert sample.plm_caption.detections
     rebuilt = parse(*call, "--overwrite")
     assert "deleting the dataset 'test-parse'" in rebuilt.stderr
     assert json.loads(rebuilt.stdout)["added"] == 4
@@ -396,7 +428,7 @@ def test_the_script_reports_broken_videos_and_rows_and_loads_the_rest(parse, kit
     )
     assert done.returncode == 1
     summary = json.loads(done.stdout)
-    assert summary["added"] == 2
+    assert (summary["added"], summary["samples"]) == (2, 3)
     assert set(summary["failed"]) == {kit.videos[2].spec.uid}
     assert summary["without_annotations"] == ["stranger_01"]
 
@@ -409,7 +441,13 @@ def test_the_script_names_what_is_missing(parse, kit, tmp_path):
         ("--dataset-path", tmp_path / "nowhere", *videos): "nowhere does not exist",
         ("--dataset-path", tmp_path / "empty", *videos): "empty holds no parquet files",
         ("--dataset-path", kit.videos[0].path, *videos): "is not a readable parquet file",
-        ("--dataset-path", kit.folder, *videos, "--clip-duration", "-1"): "must be above 0",
+        (
+            "--dataset-path",
+            kit.folder,
+            *videos,
+            "--clip-duration",
+            "-1",
+        ): "neither a number",
         (
             "--dataset-path",
             kit.folder,

@@ -15,7 +15,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import presets, runner
+from pipeline import child, presets, runner
 from pipeline.parquet import read_metadata, read_models, read_trees, read_uids
 from pipeline.store import RunStore, StoreError
 
@@ -167,6 +167,17 @@ def test_progress_counts_every_video_of_every_stage(videos, run):
     assert all(p.remaining == 0 for p in seen if p.done == p.total)
 
 
+@pytest.mark.parametrize("value", ["0.001", "soon", "[1]"])
+def test_a_setting_that_cannot_be_is_an_error_before_any_work_starts(videos, tmp_path, value):
+    path = tmp_path / "mine.yaml"
+    text = (presets.FOLDER / "embedded.yaml").read_text()
+    path.write_text(text.replace("min_duration: 0.5", f"min_duration: {value}"))
+    store = RunStore(tmp_path / "run")
+    with pytest.raises(presets.PresetError, match="min_duration"):
+        runner.annotate(videos, presets.load(path), store)
+    assert list(store.folder.iterdir()) == []
+
+
 def test_two_processes_cannot_work_on_one_run(videos, run):
     with run.lock(), pytest.raises(StoreError, match="another process"):
         runner.annotate(videos, PRESET, RunStore(run.folder))
@@ -219,7 +230,7 @@ def test_a_killed_run_goes_on_where_it_was(kit, kit_run, tmp_path, stage, done):
     folder = tmp_path / "run"
     process = _start(kit, folder)
     _wait_for(process, stage, done)
-    children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    children = [worker.pid for worker in psutil.Process(process.pid).children(recursive=True)]
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert _gone(children, within=10), "workers outlive a killed run"
@@ -239,7 +250,7 @@ def test_a_killed_run_goes_on_where_it_was(kit, kit_run, tmp_path, stage, done):
 def test_stopping_a_run_takes_seconds_and_leaves_no_process(kit, tmp_path, number):
     process = _start(kit, tmp_path / "run")
     _wait_for(process, "embed", 1)
-    children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    children = [worker.pid for worker in psutil.Process(process.pid).children(recursive=True)]
     process.send_signal(number)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 130
@@ -263,20 +274,20 @@ def test_a_worker_that_is_killed_costs_no_video(kit, kit_run, tmp_path):
 
 
 def test_a_run_in_a_child_ends_with_the_one_who_asked(kit, videos, tmp_path):
-    steps = runner.annotate_in_child(videos, "embedded", tmp_path / "run")
+    steps = child.annotate_in_child(videos, "embedded", tmp_path / "run")
     next(steps)
-    (child,) = [c for c in psutil.Process().children() if "annotate" in c.cmdline()]
-    workers = [worker.pid for worker in child.children(recursive=True)]
+    (process,) = [c for c in psutil.Process().children() if "annotate" in c.cmdline()]
+    workers = [worker.pid for worker in process.children(recursive=True)]
     assert workers
     steps.close()
-    assert _gone([child.pid, *workers], within=10)
+    assert _gone([process.pid, *workers], within=10)
 
 
 def test_a_run_in_a_child_gives_the_same_and_its_summary(videos, run):
     seen = []
 
     def collect():
-        seen.append((yield from runner.annotate_in_child(videos, "embedded", run.folder)))
+        seen.append((yield from child.annotate_in_child(videos, "embedded", run.folder)))
 
     progress = list(collect())
     assert progress[-1].stage == "refine"
@@ -284,5 +295,5 @@ def test_a_run_in_a_child_gives_the_same_and_its_summary(videos, run):
 
 
 def test_a_run_in_a_child_that_cannot_start_says_why(videos, run):
-    with pytest.raises(runner.RunFailed, match="unknown preset 'nope'"):
-        list(runner.annotate_in_child(videos, "nope", run.folder))
+    with pytest.raises(child.RunFailed, match="unknown preset 'nope'"):
+        list(child.annotate_in_child(videos, "nope", run.folder))

@@ -50,13 +50,6 @@ def declare(dataset: fo.Dataset, wanted: Mapping[str, tuple[str, str]]) -> None:
             dataset.add_sample_field(name, ftype, description=description, **options)
 
 
-def label_fields(prefix: str, whose: str) -> dict[str, tuple[str, str]]:
-    return {
-        f"{prefix}_{name}": ("labels", f"{name.replace('_', ', ')} of the segments of {whose}")
-        for name in REFINED
-    }
-
-
 def plain(tree: Tree) -> dict[str, Any]:
     """What a ``*_tree`` field holds: the row without the metadata, which the sample has."""
     row = tree.to_dict()

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..tree import Tree
 from .fields import (
     GROUND_TRUTH,
     GROUND_TRUTH_LABELS,
+    LABEL_TEXTS,
     REFINED,
     TRANSCRIPT_LABELS,
     declare,
-    label_fields,
     plain,
     save_light_view,
 )
@@ -45,7 +45,6 @@ def open_dataset(name: str, overwrite: bool = False) -> fo.Dataset:
     # Left alone, the App writes every label over the picture; a person can check more of them.
     dataset.app_config.active_fields = fo.ActiveFields(paths=["tags", "title"])
     dataset.save()
-    declare(dataset, _GROUND_TRUTH_FIELDS)
     return dataset
 
 
@@ -64,21 +63,29 @@ def add_ground_truth(
     trees: Iterable[Tree],
     videos: Mapping[str, str | os.PathLike[str]],
     clip_duration: float | None = None,
+    label_kinds: Literal["gpt", "all", "none"] = "gpt",
     batch_size: int = 50,
 ) -> LoadSummary:
     """Add a sample for each tree whose video is on disk, or update the sample that is there.
+
+    A video that cannot be read gets a sample too, without labels: its reason is in the field
+    ``load_error``, its tag is ``load_failed``, and both go when a later call can read it.
 
     Args:
         dataset: the samples of other videos, runs, tags and fields of the user's own are kept
         trees: with their metadata
         videos: the file of each ``video_uid``
         clip_duration: seconds of each video that the files hold; None = as long as they are
+        label_kinds: "gpt" makes label fields of the refined texts, "all" of the raw captions too
+            (``plm_action``, ``plm_caption``, ``llama3_caption``), "none" of nothing
         batch_size: samples that are written at a time
     """
     import fiftyone as fo
 
     summary = LoadSummary()
-    declare(dataset, _GROUND_TRUTH_FIELDS)
+    names = [name for name in LABEL_TEXTS if label_kinds == "all" or name in REFINED]
+    names = [] if label_kinds == "none" else names
+    declare(dataset, {**_FACT_FIELDS, **_label_fields(names)})
     existing = dict(zip(dataset.values("video_uid"), dataset.values("id"), strict=True))
     batch: list[fo.Sample] = []
 
@@ -92,23 +99,28 @@ def add_ground_truth(
             continue  # a mirror can list a video twice
         seen.add(tree.video_uid)
         path = Path(videos[tree.video_uid]).absolute()
+        known = existing.get(tree.video_uid)
+        sample = dataset[known] if known else fo.Sample(filepath=str(path))
+        sample.filepath = str(path)
+        _fill_facts(sample, tree)
         try:
             metadata = _video_metadata(path)
         except ValueError as error:
             summary.failed[tree.video_uid] = str(error)
-            continue
-        clip = Clip(metadata.frame_rate, metadata.total_frame_count, clip_duration)
-        if tree.video_uid in existing:
-            sample = dataset[existing[tree.video_uid]]
-            sample.filepath = str(path)
-            _fill_ground_truth(sample, tree, metadata, clip)
-            sample.save()
-            summary.updated.append(tree.video_uid)
+            _mark(sample, str(error))
         else:
-            sample = fo.Sample(filepath=str(path), video_uid=tree.video_uid)
-            _fill_ground_truth(sample, tree, metadata, clip)
+            sample.metadata = metadata
+            clip = Clip(metadata.frame_rate, metadata.total_frame_count, clip_duration)
+            for name in names:
+                sample[_label_field(name)] = labels(tree, clip, name)
+            if names:
+                sample[TRANSCRIPT_LABELS] = transcript_labels(tree, clip)
+            _mark(sample, None)
+            (summary.updated if known else summary.added).append(tree.video_uid)
+        if known:
+            sample.save()
+        else:
             batch.append(sample)
-            summary.added.append(tree.video_uid)
             if len(batch) == batch_size:
                 flush()
     if batch:
@@ -132,23 +144,26 @@ def _video_metadata(path: Path) -> fo.VideoMetadata:
     return metadata
 
 
-def _fill_ground_truth(
-    sample: fo.Sample, tree: Tree, metadata: fo.VideoMetadata, clip: Clip
-) -> None:
+def _fill_facts(sample: fo.Sample, tree: Tree) -> None:
     facts = tree.metadata or {}
-    sample.metadata = metadata
+    sample["video_uid"] = tree.video_uid
     for name in ("title", "description", "view_count", "like_count"):
         sample[name] = facts.get(name)
     sample["full_video_url"] = f"https://www.youtube.com/watch?v={tree.video_uid}"
     sample["upload_date"] = _date(facts.get("upload_date"))
     # The root's end is the truth; the metadata's duration can be wrong by 10 %.
-    sample["full_video_duration"] = float(tree.duration or facts.get("duration") or 0)
+    seconds = tree.duration or facts.get("duration")
+    sample["full_video_duration"] = float(seconds) if seconds else None
     sample["transcript"] = " ".join(text for _, text in transcript_lines(tree)) or None
     sample["tree_depth"] = tree.depth
     sample[f"{GROUND_TRUTH}_tree"] = plain(tree)
-    for name in REFINED:
-        sample[f"{GROUND_TRUTH_LABELS}_{name}"] = labels(tree, clip, name)
-    sample[TRANSCRIPT_LABELS] = transcript_labels(tree, clip)
+
+
+def _mark(sample: fo.Sample, reason: str | None) -> None:
+    """Note on the sample why its video cannot be read, or that it can."""
+    if reason is not None or sample.has_field(_ERROR):
+        sample[_ERROR] = reason
+    sample.tags = [tag for tag in sample.tags if tag != _FAILED] + ([_FAILED] if reason else [])
 
 
 def _date(text: str | None) -> date | None:
@@ -158,7 +173,9 @@ def _date(text: str | None) -> date | None:
         return None
 
 
-_GROUND_TRUTH_FIELDS: Mapping[str, tuple[str, str]] = {
+_ERROR, _FAILED = "load_error", "load_failed"
+
+_FACT_FIELDS: Mapping[str, tuple[str, str]] = {
     "video_uid": ("string", "YouTube id"),
     "title": ("string", "the video's title"),
     "description": ("string", "the uploader's description"),
@@ -170,6 +187,18 @@ _GROUND_TRUTH_FIELDS: Mapping[str, tuple[str, str]] = {
     "transcript": ("string", "the whole transcript without times"),
     "tree_depth": ("int", "deepest level of the ground truth's tree"),
     f"{GROUND_TRUTH}_tree": ("dict", "the ground truth's whole tree with all captions"),
-    TRANSCRIPT_LABELS: ("labels", "the transcript's lines"),
-    **label_fields(GROUND_TRUTH_LABELS, "the ground truth"),
 }
+
+
+def _label_field(name: str) -> str:
+    """The field of a kind of text: the refined ones begin with ``gpt``, the raw ones with ``plm``
+    or ``llama3`` by themselves."""
+    return f"{GROUND_TRUTH_LABELS}_{name}" if name in REFINED else name
+
+
+def _label_fields(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    found = {
+        _label_field(name): ("labels", f"{name.replace('_', ', ')} of the ground truth's segments")
+        for name in names
+    }
+    return {TRANSCRIPT_LABELS: ("labels", "the transcript's lines"), **found} if found else {}

@@ -14,7 +14,6 @@ from .fields import (
     REFINED,
     TRANSCRIPT_LABELS,
     declare,
-    label_fields,
     plain,
     save_light_view,
 )
@@ -69,7 +68,10 @@ def run_fields(key: str) -> dict[str, tuple[str, str]]:
     """The sample fields of a run: (kind, description) by name."""
     return {
         f"{key}_tree": ("dict", f"the whole tree of run {key} with all captions"),
-        **label_fields(key, f"run {key}"),
+        **{
+            f"{key}_{name}": ("labels", f"{name.replace('_', ', ')} of the segments of run {key}")
+            for name in REFINED
+        },
         f"{key}_error": ("string", f"why run {key} failed on this video"),
     }
 
