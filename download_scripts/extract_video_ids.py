@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Writes the ids of Action100M's videos to a file, one a line; run from the repository's root.
 
-Reads nothing but the ``video_uid`` column: of the parquet files on disk or, where there are none,
-of those on the Hugging Face hub through HTTP ranges, so that no annotations are downloaded.
+Reads the ``video_uid`` column and those that conditions on the videos need: of the parquet files on
+disk or, where there are none, of those on the Hugging Face hub through HTTP ranges, so that no
+annotations are downloaded.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +23,8 @@ from urllib.parse import quote
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pipeline.download import VIDEO_ID
-from pipeline.parquet import ParquetError, find_parquet, read_uids
+from pipeline.parquet import ParquetError, find_parquet, open_parquet
+from pipeline.selection import Selection
 from pipeline.store import temporary_sibling
 
 REPOSITORY = "facebook/action100m-preview"
@@ -72,8 +75,14 @@ class Found:
                     self.uids.update(result)
 
 
-def from_hub(repository: str, revision: str | None) -> Found:
-    """The ids in a dataset repository on the hub; HF_ENDPOINT and HF_TOKEN apply.
+def from_file(name: str, selection: Selection) -> list[str]:
+    """The ids of the videos that fit in a parquet file on disk."""
+    with open_parquet(name) as file:
+        return list(selection.uids(file))
+
+
+def from_hub(repository: str, revision: str | None, selection: Selection) -> Found:
+    """The ids of the videos that fit in a repository on the hub; HF_ENDPOINT and HF_TOKEN apply.
 
     Raises:
         ExtractError: the repository cannot be listed or holds no parquet files
@@ -94,8 +103,7 @@ def from_hub(repository: str, revision: str | None) -> Found:
             # No cache: parquet's reader knows which ranges it needs; reading ahead moves megabytes.
             hub.open(name, "rb", cache_type="none") as file,
         ):
-            column = pq.ParquetFile(file, pre_buffer=True).read(["video_uid"])["video_uid"]
-            return [uid for uid in column.to_pylist() if uid]
+            return list(selection.uids(pq.ParquetFile(file, pre_buffer=True)))
 
     found = Found(f"{repository} on the hub")
     found.read(names, read, _CONNECTIONS)
@@ -146,6 +154,28 @@ def _count(text: str) -> int:
 _count.__name__ = "count (1 or more)"  # as argparse names it in its message
 
 
+def _add_conditions(parser: argparse.ArgumentParser) -> None:
+    conditions = parser.add_argument_group("conditions", "only videos that meet all of these")
+    conditions.add_argument("--min-duration", type=_seconds, metavar="S", help="at least so long")
+    conditions.add_argument("--max-duration", type=_seconds, metavar="S", help="at most so long")
+    conditions.add_argument(
+        "--query", metavar="TEXT", help="with all of these words in the title or description"
+    )
+    conditions.add_argument(
+        "--min-actions", type=_count, metavar="N", help="with so many distinct brief actions"
+    )
+    conditions.add_argument("--has-transcript", action="store_true", help="with a transcript")
+
+
+def _seconds(text: str) -> float:
+    if not 0 <= (seconds := float(text)) < float("inf"):
+        raise ValueError
+    return seconds
+
+
+_seconds.__name__ = "number of seconds (0 or more)"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 done, 1 some files failed, 2 wrong call."""
     parser = argparse.ArgumentParser(
@@ -160,6 +190,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path(OUT), help=f"file to write [{OUT}]")
     parser.add_argument("--limit", type=_count, help="write only the first so many ids")
     parser.add_argument(
+        "--shuffle", type=int, metavar="SEED", help="in random order, the same for the same seed"
+    )
+    _add_conditions(parser)
+    parser.add_argument(
         "--download", action="store_true", help="fetch the whole parquet files into --data first"
     )
     parser.add_argument("--repo", default=REPOSITORY, help=f"dataset on the hub [{REPOSITORY}]")
@@ -170,28 +204,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--repo is {options.repo!r}; it must be OWNER/NAME")
     if not options.out.absolute().parent.is_dir():
         parser.error(f"--out is {options.out}; its folder does not exist")
+    selection = Selection(
+        options.min_duration,
+        options.max_duration,
+        options.query,
+        options.min_actions,
+        options.has_transcript,
+    )
 
     try:
         if options.download:
             download(options.repo, options.revision, options.data)
         if files := [str(path) for path in find_parquet(options.data)]:
             found = Found(str(options.data))
-            found.read(files, read_uids, threads=1)
+            found.read(files, lambda name: from_file(name, selection), threads=1)
         else:
             print(
                 f"{options.data} has no parquet files; reading the ids from {options.repo} "
                 "on the hub",
                 file=sys.stderr,
             )
-            found = from_hub(options.repo, options.revision)
+            found = from_hub(options.repo, options.revision, selection)
         for reason in found.failed.values():
             print(f"error: {reason}", file=sys.stderr)
         malformed = sorted(uid for uid in found.uids if not VIDEO_ID.fullmatch(uid))
         for uid in malformed[:5]:
             print(f"warning: {uid[:40]!a} is not a video id; left out", file=sys.stderr)
-        uids = sorted(found.uids.difference(malformed))[: options.limit]
+        uids = sorted(found.uids.difference(malformed))
+        if options.shuffle is not None:
+            random.Random(options.shuffle).shuffle(uids)
+        uids = uids[: options.limit]
         if not uids:
-            raise ExtractError(f"there are no video ids in {found.source}; nothing was written")
+            what = "that fit " if selection != Selection() else ""
+            raise ExtractError(
+                f"there are no video ids {what}in {found.source}; nothing was written"
+            )
         write_ids(options.out, uids)
     except (ExtractError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

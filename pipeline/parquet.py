@@ -130,7 +130,7 @@ def read_trees(
     Raises:
         ParquetError: the file is missing, no parquet, damaged, or lacks columns
     """
-    with _open(path) as file:
+    with open_parquet(path) as file:
         wanted = None if video_uids is None else set(video_uids)
         for group in range(file.num_row_groups):
             try:
@@ -153,7 +153,7 @@ def read_trees(
 
 def read_uids(path: str | os.PathLike[str]) -> list[str]:
     """The ids of a file's videos in its order, decoding no other column."""
-    with _open(path) as file:
+    with open_parquet(path) as file:
         return [uid for uid in file.read(["video_uid"])["video_uid"].to_pylist() if uid]
 
 
@@ -163,7 +163,7 @@ def read_metadata(
     """The metadata of those of the videos that the file has, without decoding any node."""
     wanted = pa.array(sorted(video_uids), pa.string())
     found: dict[str, dict[str, Any] | None] = {}
-    with _open(path) as file:
+    with open_parquet(path) as file:
         for batch in file.iter_batches(columns=["video_uid", "metadata"]):
             for row in batch.filter(pc.is_in(batch["video_uid"], wanted)).to_pylist():
                 found[row["video_uid"]] = _metadata(row["metadata"])
@@ -172,7 +172,7 @@ def read_metadata(
 
 def read_models(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The models that made a file's trees, as :func:`write_trees` was told; {} if it says none."""
-    with _open(path) as file:
+    with open_parquet(path) as file:
         stored = (file.schema_arrow.metadata or {}).get(MODELS_KEY)
     return json.loads(stored) if stored else {}
 
@@ -202,7 +202,8 @@ def write_trees(
     return count
 
 
-def _open(path: str | os.PathLike[str]) -> pq.ParquetFile:
+def open_parquet(path: str | os.PathLike[str]) -> pq.ParquetFile:
+    """A file after making sure that it has the schema's columns; ParquetError if it has not."""
     try:
         file = pq.ParquetFile(path)
     except FileNotFoundError:

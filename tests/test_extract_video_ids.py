@@ -248,6 +248,16 @@ def test_without_files_on_disk_only_the_id_column_is_read_from_the_hub(
     assert not (tmp_path / "action100m-preview").exists()
 
 
+def test_conditions_read_only_the_columns_that_they_need_from_the_hub(
+    filled_hub: Hub, tmp_path: Path
+) -> None:
+    total = sum(map(len, filled_hub.files.values()))
+    call = ("--min-duration", 1, "--min-actions", 1, "--has-transcript")
+    result = extract(tmp_path, *call, **filled_hub.variables(tmp_path))
+    assert "there are no video ids that fit" in result.stderr
+    assert filled_hub.sent < total / 10
+
+
 def test_a_private_repository_is_read_with_the_token_at_a_revision(
     filled_hub: Hub, tmp_path: Path
 ) -> None:
