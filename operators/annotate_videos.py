@@ -236,8 +236,8 @@ class _Body:
 
 def _share(progress):
     """How much of the whole run is done, 0 to 1, the stages taken as equally long."""
-    stage = runner.STAGES.index(progress.stage)
-    return (stage + progress.done / progress.total) / len(runner.STAGES)
+    stage = presets.STAGES.index(progress.stage)
+    return (stage + progress.done / progress.total) / len(presets.STAGES)
 
 
 def _label(progress):

@@ -17,10 +17,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .presets import STAGES
+
 if TYPE_CHECKING:
     from .runner import Progress, Summary, Video
 
-STAGES = ("embed", "segment", "caption", "refine")
 INTERRUPTED = 130
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from . import captioning, embedding, parquet, presets, refinement, segmentation
-from .presets import Preset, PresetError
+from .presets import STAGES, Preset, PresetError
 from .store import (
     RunStore,
     StoreError,
@@ -36,8 +36,6 @@ from .store import (
 )
 from .tree import MIN_SEGMENT_DURATION, Tree
 from .video import VideoError, VideoInfo
-
-STAGES = ("embed", "segment", "caption", "refine")
 
 #: Videos of one ``part-*.parquet``.
 VIDEOS_PER_PART = 1000

@@ -60,7 +60,7 @@ def test_a_run_leaves_each_videos_results_and_one_parquet_file(videos, kit_run):
         assert tree.metadata == video.metadata
     summary = json.loads((kit_run / "summary.json").read_text())
     assert summary["done"] == [video.uid for video in videos]
-    assert set(summary["seconds"]) == set(runner.STAGES)
+    assert set(summary["seconds"]) == set(presets.STAGES)
 
 
 def test_running_again_does_nothing(videos, run):
@@ -121,7 +121,7 @@ def _rows(folder: Path) -> list:
 
 def test_stages_run_one_by_one_give_the_same_as_all_at_once(videos, kit_run, tmp_path):
     store = RunStore(tmp_path / "run")
-    for stage in runner.STAGES:
+    for stage in presets.STAGES:
         summary = runner.annotate(videos[:1], PRESET, store, [stage])
         assert not summary.failed
         assert summary.stages == (stage,)
@@ -162,7 +162,7 @@ def test_progress_counts_every_video_of_every_stage(videos, run):
     seen = []
     runner.annotate(videos, PRESET, run, on_progress=seen.append)
     assert [(p.stage, p.done, p.total) for p in seen] == [
-        (stage, i + 1, len(videos)) for stage in runner.STAGES for i in range(len(videos))
+        (stage, i + 1, len(videos)) for stage in presets.STAGES for i in range(len(videos))
     ]
     assert all(p.remaining == 0 for p in seen if p.done == p.total)
 

@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 FOLDER = Path(__file__).parent
-ROLES = ("embed", "segment", "caption", "refine")
+#: The stages in their order; a preset says for each what fills its role.
+STAGES = ("embed", "segment", "caption", "refine")
 
 
 class PresetError(ValueError):
@@ -66,13 +67,13 @@ def load(name: str | os.PathLike[str]) -> Preset:
 def _checked(path: Path, content: Any) -> Preset:
     if not isinstance(content, dict):
         raise PresetError(f"preset {path} is no mapping; start from a copy of embedded.yaml")
-    unknown = sorted(map(str, set(content) - {*ROLES, "description"}))
+    unknown = sorted(map(str, set(content) - {*STAGES, "description"}))
     if unknown:
         raise PresetError(
             f"preset {path} has unknown key(s) {', '.join(unknown)}; "
-            f"known are description, {', '.join(ROLES)}"
+            f"known are description, {', '.join(STAGES)}"
         )
-    for role in ROLES:
+    for role in STAGES:
         if not isinstance(content.get(role), dict):
             raise PresetError(f"preset {path} lacks a mapping {role!r}")
         if role != "segment" and not content[role].get("backend"):
@@ -80,7 +81,7 @@ def _checked(path: Path, content: Any) -> Preset:
     return Preset(
         name=path.stem,
         description=str(content.get("description") or ""),
-        **{role: content[role] for role in ROLES},
+        **{role: content[role] for role in STAGES},
     )
 
 
