@@ -21,7 +21,7 @@ class RunFailed(RuntimeError):
 
 
 def annotate_in_child(
-    videos: Sequence[Video], preset: str, folder: Path, workers: int | None = None
+    videos: Sequence[Video], preset: str, folder: Path
 ) -> Generator[Progress, None, dict[str, Any]]:
     """Like :func:`runner.annotate`, with a preset's name, in a child process.
 
@@ -46,7 +46,6 @@ def annotate_in_child(
     command = [sys.executable, "-m", __package__.rpartition(".")[2], "annotate"]
     command += ["--list", str(listed), "--metadata", str(metadata), "--out", str(store.folder)]
     command += [f"--preset={preset}", "--json", "--progress", "json", "--with-parent"]
-    command += ["--workers", str(workers)] if workers else []
     with (
         tempfile.TemporaryFile("w+") as output,
         subprocess.Popen(

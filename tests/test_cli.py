@@ -146,7 +146,7 @@ def test_a_wrong_call_gets_one_sentence_and_exit_status_2(cli, kit, tmp_path):
         assert "error: " in last and sentence in last, (name, done.stderr)
         assert "Traceback" not in done.stderr, name
         assert done.stdout == "", name
-    assert not list((tmp_path / "run").glob("*")) or not (tmp_path / "run").exists()
+    assert not list((tmp_path / "run").glob("*"))
 
 
 def test_a_folder_that_may_not_be_written_to_is_named(kit, repo, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -111,4 +110,4 @@ def test_the_command_takes_conditions_and_shuffles_the_same_way_for_a_seed(repo,
     status, _, said = extract("--min-duration", "soon")
     assert status == 2
     assert "invalid number of seconds (0 or more) value: 'soon'" in said
-    assert json.dumps(said).count("Traceback") == 0
+    assert "Traceback" not in said

@@ -68,7 +68,7 @@ def add_ground_truth(
 ) -> LoadSummary:
     """Add a sample for each tree whose video is on disk, or update the sample that is there.
 
-    A video that cannot be read gets a sample too, without labels: its reason is in the field
+    A video that cannot be read gets a sample too, without new labels: its reason is in the field
     ``load_error``, its tag is ``load_failed``, and both go when a later call can read it.
 
     Args:
@@ -83,8 +83,7 @@ def add_ground_truth(
     import fiftyone as fo
 
     summary = LoadSummary()
-    names = [name for name in LABEL_TEXTS if label_kinds == "all" or name in REFINED]
-    names = [] if label_kinds == "none" else names
+    names = {"gpt": REFINED, "all": tuple(LABEL_TEXTS), "none": ()}[label_kinds]
     declare(dataset, {**_FACT_FIELDS, **_label_fields(names)})
     existing = dict(zip(dataset.values("video_uid"), dataset.values("id"), strict=True))
     batch: list[fo.Sample] = []
