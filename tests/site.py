@@ -6,12 +6,13 @@ import re
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 #: A fault of one request: an HTTP status, with a ``Retry-After`` or without; the connection cut
-#: half-way; silence half-way for as long as ``Site.silence``.
+#: half-way ("cut"); silence half-way for as long as ``Site.silence`` ("stall"); or "none": yt-dlp's
+#: first request for a video only looks at what it is, and what it fetches comes with the second.
 Fault = int | tuple[int, str] | str
 
 
@@ -78,10 +79,8 @@ def serve() -> Iterator[Site]:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            try:
+            with suppress(OSError):  # the client went away
                 self._send(name, str(fault))
-            except OSError:  # the client went away
-                pass
 
         def _send(self, name: str, fault: str) -> None:
             content = site.videos[name]

@@ -260,10 +260,8 @@ class _Crew:
             with self._changed:
                 self._running -= 1
                 self._on_disk += event.outcome == "done"
-                if event.outcome != "done":
-                    self._check_disk()
-                    if self.ended:
-                        return
+                if event.outcome != "done" and self._disk_is_full():
+                    return
                 self._events.put(event)
                 self._watch_for_waves(event, began)
                 self._changed.notify_all()
@@ -367,12 +365,13 @@ class _Crew:
             self._not_before = time.monotonic() + seconds
             self._events.put(DownloadEvent("", None, f"{reason}; resting for {seconds:.0f} s"))
 
-    def _check_disk(self) -> None:
+    def _disk_is_full(self) -> bool:
+        """Whether it is no video's fault that it failed; then the run ends."""
         free = shutil.disk_usage(self._output).free
         if free < _DISK_FULL:
-            self.ended = (
-                f"the disk of {self._settings.output_dir} is full ({free / 1e6:.0f} MB left)"
-            )
+            folder = self._settings.output_dir
+            self.ended = f"the disk of {folder} is full ({free / 1e6:.0f} MB left)"
+        return free < _DISK_FULL
 
 
 def _is_there(path: Path) -> bool:

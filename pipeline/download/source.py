@@ -245,8 +245,9 @@ def _video_error(error: Exception) -> VideoError:
         for outcome, words in _SAYINGS:
             if re.search(words, reason, flags=re.IGNORECASE):
                 return VideoError(reason, outcome)
-    # The last two are ffmpeg's, which fetches sections, and an answer's that was empty.
-    return VideoError(reason, again=bool(re.search(r"exited with code|data blocks", reason)))
+    # Of a connection that broke, of ffmpeg, which fetches sections, and of an empty answer.
+    passing = re.search(r"^Got error|exited with code|data blocks", reason)
+    return VideoError(reason, again=passing is not None)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -278,7 +279,7 @@ def _retry_after(value: str | None) -> float | None:
 
 def plain_reason(message: str) -> str:
     """yt-dlp's or ffmpeg's message in one line, without the id and the request for a bug report."""
-    message = (message.strip().splitlines() or ["no message"])[0].removeprefix("ERROR: ")
-    message = re.sub(rf"^\[[^]]*\] ({VIDEO_ID.pattern}: )?", "", message)
+    lines = message.removeprefix("ERROR:").strip().splitlines() or ["no message"]
+    message = re.sub(rf"^\[[^]]*\] ({VIDEO_ID.pattern}: )?", "", lines[0])
     message = re.split(r"[;.]\s+please report this issue|\s*\(caused by", message, flags=re.I)[0]
     return message[:300]
