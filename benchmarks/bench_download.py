@@ -1,4 +1,4 @@
-"""download_videos.sh: 8 videos of 100 s from a server on this machine; 1 = ffmpeg alone."""
+"""download_videos.sh: 4 videos of 100 s from a server on this machine; 1 = ffmpeg alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.demo import ROOT, web_server
 
 from .timing import Row
 
-_VIDEOS = 8
+_VIDEOS = 4
 _JOBS = (1, 2, 4)
 _KEPT = 90  # seconds, of 100
 # As YouTube's own: what must be encoded, and what fits but for its length.
@@ -52,14 +52,10 @@ def _row(what: str, seconds: float, alone: float) -> Row:
     return Row(what, seconds, seconds / alone, {"videos/min": 60 * _VIDEOS / seconds})
 
 
-def _seconds(way: Callable[[], object], rounds: int = 2) -> float:
-    """The best of several rounds, since noise only adds."""
-    best = float("inf")
-    for _ in range(rounds):
-        started = time.perf_counter()
-        way()
-        best = min(best, time.perf_counter() - started)
-    return best
+def _seconds(way: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    way()
+    return time.perf_counter() - started
 
 
 def _make(folder: Path, suffix: str, encoding: str) -> list[Path]:
