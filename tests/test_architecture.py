@@ -8,7 +8,7 @@ from pathlib import Path
 # pipeline/ from the ground up; what stands on one line may import its neighbours.
 FLOORS = (
     "tree store",
-    "parquet video download metrics report measured presets samplekit selection vjepa",
+    "parquet video chat download metrics report measured presets samplekit selection vjepa",
     "embedding segmentation captioning refinement",
     "runner",
     "child",
@@ -19,7 +19,7 @@ FLOORS = (
 )
 ABOVE = ("download_scripts", "operators", "panels")
 HEAVY = {"torch", "transformers", "vllm", "ray", "fiftyone", "sklearn", "scipy", "matplotlib"} | {
-    *("av", "cv2", "yt_dlp", "huggingface_hub", "ffmpeg", "pandas", "PIL", "tqdm")
+    *("av", "cv2", "openai", "jsonschema", "yt_dlp", "huggingface_hub", "ffmpeg", "pandas", "PIL", "tqdm")
 }
 
 
