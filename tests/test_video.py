@@ -499,11 +499,13 @@ def test_a_video_that_was_replaced_by_a_shorter_one_is_an_error(plain):
 # -- memory ------------------------------------------------------------------------------------
 
 _PEAK = """
-import json, resource, sys
+import json, re, sys
 from fractions import Fraction
+from pathlib import Path
 from pipeline import video
 path, what = sys.argv[1:]
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+status = Path("/proc/self/status")
+peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+)", status.read_text())[1]) // 1024
 info = video.VideoInfo(Fraction(30), 1800, 640, 360)
 video._HELD_BYTES = 8 * 2**20
 next(iter(video.SampledFrames(path, None)))
