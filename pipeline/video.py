@@ -210,6 +210,31 @@ def segment_frames(
         )
 
 
+def hardware(decoder: str) -> Any:
+    """What PyAV opens files with for one of :data:`DECODERS`: None, or the GPU, tried out.
+
+    Raises:
+        VideoError: an unknown decoder, or a GPU's where there is none
+    """
+    if decoder == "software":
+        return None
+    if decoder != "cuda":
+        raise VideoError(f"decoder must be one of {', '.join(DECODERS)}, not {decoder!r}")
+    import av
+    from av.codec.hwaccel import HWAccel
+
+    accel = HWAccel("cuda", allow_software_fallback=False)
+    try:
+        accel.create(av.Codec("h264", "r"))
+    except (av.FFmpegError, NotImplementedError) as error:
+        raise VideoError(
+            "decoder cuda is asked for and FFmpeg finds no GPU that decodes "
+            f"({getattr(error, 'strerror', error)}); set decoder to software, or repair the GPU's "
+            "driver"
+        ) from error
+    return accel
+
+
 def find_videos(path: str | os.PathLike[str]) -> list[Path]:
     """The path itself, or a folder's videos by name (its subfolders are not searched)."""
     path = Path(path)
@@ -229,8 +254,6 @@ class _Video:
     def __init__(self, path: Path, decoder: str = "software"):
         import av
 
-        if decoder not in DECODERS:
-            raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, not {decoder!r}")
         if not path.exists():
             raise VideoError(f"{path}: no such file")
         size = path.stat().st_size
@@ -247,7 +270,7 @@ class _Video:
         self._decoded = 0
         self._ends: dict[int, int] = {}  # of the latest packet, by stream, in its time base
         self._packets = 0
-        hwaccel = _cuda(path) if decoder == "cuda" else None
+        hwaccel = hardware(decoder)
         try:
             # An absolute path can be neither an option nor a protocol of FFmpeg.
             self.container = av.open(
@@ -585,23 +608,6 @@ class _HeldFrames:
         for number in numbers:
             offset, shape = self._kept.pop(number)
             self._unused[math.prod(shape)].append(offset)
-
-
-def _cuda(path: Path) -> Any:
-    """A GPU's decoder, tried out; VideoError if there is none."""
-    import av
-    from av.codec.hwaccel import HWAccel
-
-    accel = HWAccel("cuda", allow_software_fallback=False)
-    try:
-        accel.create(av.Codec("h264", "r"))
-    except (av.FFmpegError, NotImplementedError) as error:
-        raise VideoError(
-            f"{path}: decoder cuda is asked for and FFmpeg finds no GPU that decodes "
-            f"({getattr(error, 'strerror', error)}); set decoder to software, or repair the "
-            "GPU's driver"
-        ) from error
-    return accel
 
 
 def _declared_size(path: Path) -> int:

@@ -376,7 +376,7 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_an_error(plain):
 
 
 def test_an_unknown_decoder_is_an_error(plain):
-    with pytest.raises(ValueError, match="one of software, cuda, not 'magic'"):
+    with pytest.raises(VideoError, match="one of software, cuda, not 'magic'"):
         list(SampledFrames(plain, 160, decoder="magic"))
 
 
