@@ -68,7 +68,7 @@ class VideoInfo:
     """What a whole decode found.
 
     Attributes:
-        fps: raw frames a second, from the first to the last frame's time
+        fps: raw frames a second, as fits the frames' times
         frames: raw frames
         width, height: pixels of a frame as players show it: upright, with square pixels
     """
@@ -130,7 +130,7 @@ class SampledFrames:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         with _Video(self.path, self.decoder) as video:
-            picture = _Picture(video.stream, self.long_side)
+            picture = _Picture(video, self.long_side)
             times = array("q")
             for frame in video.every_frame():
                 if len(times) % SAMPLING_STRIDE == 0:
@@ -191,7 +191,7 @@ def segment_frames(
             return
         plan = _plan(Path(path), missing[::-1], info.frames) if passing_over else None
         with _Video(Path(path), decoder) as video:
-            picture = _Picture(video.stream, long_side)
+            picture = _Picture(video, long_side)
             for number, frame in video.numbered_frames(plan):
                 if number < missing[-1]:
                     continue
@@ -466,37 +466,55 @@ class _Video:
 
 
 class _Picture:
-    """Makes RGB arrays of a stream's frames, as players show them.
+    """Makes RGB arrays of a video's frames, all of one size, as players show them.
 
     Attributes:
-        shown: width and height of the latest frame at full size
+        shown: width and height of the first frame at full size
     """
 
-    def __init__(self, stream: Any, long_side: int | None):
-        from av.video.reformatter import ColorRange, VideoReformatter
+    def __init__(self, video: _Video, long_side: int | None):
+        from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
+        self._path = video.path
         self._long_side = long_side
-        self._full_range = ColorRange.JPEG
+        self._full_range, self._default = ColorRange.JPEG, Colorspace.DEFAULT
         self._reformatter = VideoReformatter()  # one for all frames: making one takes as long
         self.shown = (0, 0)
-        aspect = float(stream.sample_aspect_ratio or 1)
+        aspect = float(video.stream.sample_aspect_ratio or 1)
         # Nearly square ones come from a size that was rounded, as 854x480 is. What is beyond all
         # reason is a mistake, and its frames might not fit into memory.
         self._aspect = aspect if 1 / 8 <= aspect <= 8 and abs(aspect - 1) > 0.01 else 1.0
 
     def of(self, frame: VideoFrame) -> np.ndarray:
         """(H, W, 3) uint8 RGB."""
+        if self.shown == (0, 0):
+            self._look_at_first(frame)
+        reserved = 3  # by ITU-T H.273 for later use: some encoders write it and mean nothing
+        try:
+            rgb = self._reformatter.reformat(
+                frame,
+                *self._size,
+                "rgb24",
+                src_colorspace=self._default if frame.colorspace == reserved else None,
+                dst_color_range=self._full_range,
+                threads=1,
+            )
+        except OSError as error:
+            raise VideoError(
+                f"{self._path} has colours of a kind that FFmpeg does not convert; "
+                "export it in BT.709"
+            ) from error
+        return _upright(rgb.to_ndarray(), self._matrix)
+
+    def _look_at_first(self, frame: VideoFrame) -> None:
         width, height = round(frame.width * self._aspect), frame.height
-        matrix = _display_matrix(frame)
-        turned = abs(matrix[1]) > abs(matrix[0])
+        self._matrix = _display_matrix(frame)
+        turned = abs(self._matrix[1]) > abs(self._matrix[0])
         self.shown = (height, width) if turned else (width, height)
         if self._long_side is not None:
             scale = self._long_side / max(width, height)
             width, height = max(2, round(width * scale)), max(2, round(height * scale))
-        rgb = self._reformatter.reformat(
-            frame, width, height, "rgb24", dst_color_range=self._full_range, threads=1
-        ).to_ndarray()
-        return _upright(rgb, matrix)
+        self._size = width, height
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
