@@ -1,8 +1,8 @@
 """Embeddings to a tree, D = 1408, T = 675 to 100,000; 1 = scikit-learn's clustering alone.
 
-Each way runs in a process of its own, so that its peak memory can be told: what it takes on top of
-the embeddings (float16), and that as a multiple of T * D numbers in float32. The last row of each T
-cuts a dendrogram that was kept.
+The last row of each T cuts a dendrogram that was kept. Memory is measured in a process for each
+way: what it takes at its peak on top of the embeddings (float16), in MB and as a multiple of T * D
+numbers in float32.
 """
 
 from __future__ import annotations
@@ -13,48 +13,50 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .timing import Row, side_by_side
 
 _WIDTH = 1408
-_WAYS = {"Ward alone": 3, "segment": 3, "cut again": 1}  # and processes to take the best of
-_WARM_UP = 100
+_WAYS = ("Ward alone", "segment", "cut again")
 
 
 def run() -> list[Row]:
     """Compare the whole way to a tree with the clustering that it contains."""
     rows: list[Row] = []
     for samples in (675, 2700, 27_000, 100_000):
-        best: dict[str, Row] = {}
-        for turn in range(max(_WAYS.values())):
-            for way in (way for way, turns in _WAYS.items() if turn < turns):
-                row = _in_a_process(way, samples)
-                if way not in best or row.seconds < best[way].seconds:
-                    best[way] = row
-        first = best["Ward alone"].seconds
-        rows += [best[way]._replace(ratio=best[way].seconds / first) for way in _WAYS]
+        for what, seconds, ratio in _in_a_process("seconds", samples):
+            growth = _in_a_process(what, samples)
+            more = {"MB": growth / 1e6, "of float32": growth / (4 * samples * _WIDTH)}
+            rows.append(Row(f"T = {samples:,}: {what}", seconds, ratio, more))
     return rows
 
 
-def _in_a_process(way: str, samples: int) -> Row:
-    command = [sys.executable, "-m", "benchmarks.bench_segment", way, str(samples)]
+def _in_a_process(what: str, samples: int) -> Any:
+    command = [sys.executable, "-m", "benchmarks.bench_segment", what, str(samples)]
     folder = Path(__file__).parents[1]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, check=True, text=True)
-    seconds, growth = json.loads(done.stdout)
-    more = {"MB": growth / 1e6, "of float32": growth / (4 * samples * _WIDTH)}
-    return Row(f"T = {samples:,}: {way}", seconds, 1.0, more)
+    return json.loads(done.stdout)
 
 
-def _main(way: str, samples: int) -> None:
-    """Print the seconds, and the bytes by which the process grew meanwhile."""
+def _main(what: str, samples: int) -> None:
+    """Print the seconds of all ways, or by how many bytes one lets the process grow."""
     embeddings = _walk(samples)
-    _way(way, embeddings[:_WARM_UP])()
-    chosen = _way(way, embeddings)
-    before = _peak_bytes()
-    ((_, seconds, _, _),) = side_by_side({way: chosen}, rounds=max(1, 20_000 // samples))
-    print(json.dumps([seconds, _peak_bytes() - before]))
+    few = embeddings[:100]  # so that nothing is imported or set up later
+    if what == "seconds":
+        for way in _WAYS:
+            _way(way, few)()
+        ways = {way: _way(way, embeddings) for way in _WAYS}
+        rows = side_by_side(ways, rounds=max(2, 20_000 // samples))
+        print(json.dumps([row[:3] for row in rows]))
+    else:
+        _way(what, few)()
+        way = _way(what, embeddings)
+        before = _peak_bytes()
+        way()
+        print(json.dumps(_peak_bytes() - before))
 
 
 def _peak_bytes() -> int:
