@@ -224,7 +224,7 @@ _STATUS: Mapping[int, Failure] = {
 def _video_error(error: Exception) -> VideoError:
     """What yt-dlp raised as one of our kinds."""
     from yt_dlp.networking.exceptions import HTTPError, TransportError
-    from yt_dlp.utils import ContentTooShortError, GeoRestrictedError
+    from yt_dlp.utils import ContentTooShortError, GeoRestrictedError, UnsupportedError
 
     reason = plain_reason(str(error))
     for cause in _causes(error):
@@ -237,6 +237,8 @@ def _video_error(error: Exception) -> VideoError:
                 outcome, again = "failed", True  # a link that ran out; the page is still there
             wait = _retry_after(cause.response.headers.get("Retry-After"))
             return VideoError(reason, outcome, again, wait)
+        if isinstance(cause, UnsupportedError):
+            return VideoError("the page has no video that yt-dlp can find (Unsupported URL)")
         if isinstance(cause, GeoRestrictedError):
             return VideoError(reason, "gone")
         if isinstance(cause, (TransportError, OSError, ContentTooShortError)):
