@@ -16,7 +16,7 @@ from .tree import Segment, Tree
 from .video import SAMPLING_STRIDE, SampledFrames, VideoInfo
 
 #: Part of the stamps: raise it when the same input and configuration give another result.
-VERSION = 1
+VERSION = 2
 
 Caption = dict[str, str | None]
 

@@ -20,7 +20,7 @@ from .presets import PresetError, options
 from .video import SampledFrames, VideoInfo
 
 #: Part of the stamps: raise it when the same input and configuration give another result.
-VERSION = 1
+VERSION = 2
 
 _BACKENDS = "measured, vjepa2"
 
