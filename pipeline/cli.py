@@ -157,11 +157,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     segment.add_argument(
         "--min-duration",
-        type=float,
-        nargs="+",
-        default=[0.5],
-        metavar="S",
-        help="seconds that both children of a split have to last (default: 0.5); "
+        type=_seconds,
+        default="0.5",
+        metavar="S,...",
+        help="seconds that both children of a split have to last (default: %(default)s); "
         "with several, each cut goes into a file of its own: FILE-0.5.parquet, FILE-2.parquet, ...",
     )
     segment.add_argument("--out", required=True, type=Path, metavar="FILE.parquet")
@@ -216,6 +215,15 @@ def _fps(text: str) -> Fraction:
             f"{text!r} is no frame rate; write 25, 29.97 or 30000/1001"
         )
     return rate
+
+
+def _seconds(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not in seconds; write 0.5 or 0.5,2"
+        ) from None
 
 
 def _print_json(value: Mapping[str, Any]) -> None:

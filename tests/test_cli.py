@@ -188,7 +188,7 @@ def test_segment_cuts_one_dendrogram_by_several_durations(cli, tmp_path):
     embeddings = np.random.default_rng(0).normal(size=(200, 3)).cumsum(axis=0)
     np.save(tmp_path / "clip.npy", embeddings)
     done = cli(
-        *("segment", "clip.npy", "--fps", "25", "--min-duration", "0.5", "2", "8"),
+        *("segment", "--fps", "25", "--min-duration", "0.5,2,8", "clip.npy"),
         *("--out", "tree.parquet", "--json"),
     )
     assert done.returncode == 0, done.stderr
