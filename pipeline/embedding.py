@@ -20,7 +20,7 @@ from .presets import PresetError, options
 from .video import SampledFrames, VideoInfo
 
 #: Part of the stamps: raise it when the same input and configuration give another result.
-VERSION = 1
+VERSION = 2
 
 _BACKENDS = "measured, vjepa2"
 
@@ -31,10 +31,12 @@ class Encoder(Protocol):
     Attributes:
         name: for people, files' metadata and FiftyOne runs
         long_side: pixels of the frames that it takes; None for frames at full size
+        decoder: that frames are decoded with, of ``video.DECODERS``
     """
 
     name: str
     long_side: int | None
+    decoder: str
 
     def encode(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """(H, W, 3) uint8 RGB frames, in order -> (T, D) float16."""
@@ -45,6 +47,7 @@ class MeasuredEncoder:
 
     name = "measured descriptors (no model)"
     long_side: int | None = measured.LONG_SIDE
+    decoder = "software"
 
     def encode(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """See :class:`Encoder`."""
@@ -74,7 +77,7 @@ def embed(path: str | os.PathLike[str], encoder: Encoder) -> tuple[np.ndarray, V
     Raises:
         VideoError: the file cannot be read to its end
     """
-    frames = SampledFrames(path, encoder.long_side)
+    frames = SampledFrames(path, encoder.long_side, encoder.decoder)
     embeddings = encoder.encode(frames)
     if frames.info is None or len(embeddings) != frames.info.samples:
         raise RuntimeError(f"{encoder.name} did not embed every sampled frame of {path}")

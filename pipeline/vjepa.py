@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
+from . import video
 from .presets import PresetError, options
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ OPTIONS: Mapping[str, Any] = {
     "batch_size": 0,  # windows at once; 0 finds it from the device's free memory
     "dtype": "auto",  # bfloat16, on a GPU that lacks it float16, on a CPU float32
     "device": "auto",  # the first GPU if there is one, else the CPU
+    "decoder": "software",  # of frames; or "cuda", the GPU, whose pixels can differ by rounding
     "compile": False,  # fuse the layers with torch.compile: a minute more at the start
 }
 
@@ -68,6 +70,7 @@ class VJepa2Encoder:
     Attributes:
         name: of the model
         long_side: None, frames are taken at full size and resized as the model was trained
+        decoder: that frames are decoded with
         batch_size: windows at once; halved for good when the device's memory turns out too small
 
     Raises:
@@ -83,6 +86,7 @@ class VJepa2Encoder:
         self._window, self._stride = chosen["window"], chosen["stride"]
         self._interpolation, self._compile = chosen["interpolation"], chosen["compile"]
         self._dtype, self._device = chosen["dtype"], chosen["device"]
+        self.decoder = chosen["decoder"]
         self.name = f"{self._model}@{self._revision}" if self._revision else self._model
         _require(bool(self._model), "model is missing, for example facebook/vjepa2-vitg-fpc64-384")
         _require(
@@ -103,6 +107,10 @@ class VJepa2Encoder:
             re.fullmatch(r"auto|cpu|cuda(:\d+)?", self._device) is not None,
             f"device must be auto, cpu, cuda or cuda:N, not {self._device!r}",
         )
+        try:
+            video.hardware(self.decoder)
+        except video.VideoError as error:
+            raise PresetError(f"embed: {error}") from error
         self.config = _configuration(self._model, self._revision)
         tubelet = self.config.tubelet_size
         _require(
