@@ -189,7 +189,7 @@ class Tree:
         """The inverse of :meth:`to_dict`; text fields may be missing.
 
         Raises:
-            ValueError: where a node's id, level, start or end is missing
+            ValueError: where a node's id, level, start or end is missing, or a time is no number
         """
         segments = []
         for i, node in enumerate(row.get("nodes") or ()):
@@ -198,6 +198,8 @@ class Tree:
             ]
             if missing:
                 raise ValueError(f"node {i} has no {', '.join(missing)}")
+            if not (math.isfinite(node["start"]) and math.isfinite(node["end"])):
+                raise ValueError(f"node {i} lasts from {node['start']} to {node['end']}")
             segments.append(Segment(**{k: node.get(k) for k in _SEGMENT_FIELDS}))
         return cls(row["video_uid"], tuple(segments), row.get("metadata"))
 
