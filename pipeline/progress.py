@@ -22,7 +22,7 @@ def show_progress(total: int, unit: str, seconds: float = 30.0) -> Iterator[Call
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        with tqdm(total=total, unit=unit, unit_scale=unit == "B", dynamic_ncols=True) as bar:
+        with tqdm(total=total, unit=unit, unit_scale=unit == "B") as bar:
             yield lambda count: bar.update(count) and None
         return
     lock = threading.Lock()
@@ -40,7 +40,7 @@ def show_progress(total: int, unit: str, seconds: float = 30.0) -> Iterator[Call
             rate = done / (now - started)
             left = f"{(total - done) / rate:.0f} s left" if rate else "no end in sight"
             print(
-                f"{_count(done, unit)} of {_count(total, unit)} {unit}, "
+                f"{_count(done, unit)} of {_count(total, unit)}, "
                 f"{_count(rate, unit)} a second, {left}",
                 file=sys.stderr,
                 flush=True,
@@ -51,7 +51,7 @@ def show_progress(total: int, unit: str, seconds: float = 30.0) -> Iterator[Call
 
 def _count(number: float, unit: str) -> str:
     if unit == "B":
-        for scale, prefix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        for scale, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
             if number >= scale:
-                return f"{number / scale:.1f}{prefix}"
-    return f"{number:.0f}" if number >= 10 or number == int(number) else f"{number:.1f}"
+                return f"{number / scale:.1f} {prefix}B"
+    return f"{number:.0f} {unit}" if number >= 10 else f"{number:.3g} {unit}"
