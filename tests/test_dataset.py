@@ -70,6 +70,39 @@ def test_the_frames_that_sampling_adds_at_the_end_do_not_count_as_cut(kit):
     assert not any(label.truncated for label in labels)
 
 
+def test_labels_are_stored_just_as_fiftyone_itself_stores_them(fo, dataset, kit):
+    tree = kit.trees()["kitTea_0001"]
+    clip = datasets.Clip(25.0, 600, limit=10.0)
+    detections = [
+        fo.TemporalDetection(
+            label=s.plm_caption,
+            support=clip.support(s.start, s.end),
+            node_id=s.node_id,
+            parent_id=s.parent_id,
+            level=s.level,
+            tier=tree.tier(s),
+            start=s.start,
+            end=s.end,
+            truncated=s.end > 10,
+        )
+        for s in tree.segments
+        if s.start < 10
+    ]
+    theirs = fo.TemporalDetections(detections=detections).to_dict()
+    ours = datasets.labels(tree, clip, "plm_caption").to_dict()
+    for mine, other in zip(ours["detections"], theirs["detections"], strict=True):
+        assert list(mine) == list(other)
+        assert type(mine.pop("_id")) is type(other.pop("_id"))
+    assert ours == theirs
+    # The dataset's schema says the same of them as FiftyOne finds in them.
+    datasets.add_ground_truth(dataset, [tree], _paths(kit), label_kinds="all")
+    declared = dataset.get_field_schema(flat=True)
+    dataset.add_dynamic_sample_fields()
+    assert set(dataset.get_field_schema(flat=True)) == set(declared)
+    found = dataset.get_dynamic_field_schema()
+    assert not [path for path in found if "detections" in path]
+
+
 # -- ground truth ------------------------------------------------------------------------------
 
 

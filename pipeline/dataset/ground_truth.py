@@ -25,7 +25,7 @@ from .fields import (
     plain,
     save_light_view,
 )
-from .labels import Clip, labels, transcript_labels, transcript_lines
+from .labels import Clip, label_document, transcript_document, transcript_lines
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -182,8 +182,8 @@ def _prepared(
     if whole and names:
         clip = Clip(metadata.frame_rate, metadata.total_frame_count, clip_duration)
         for name in names:
-            values[_label_field(name)] = labels(tree, clip, name)
-        values[TRANSCRIPT_LABELS] = transcript_labels(tree, clip)
+            values[_label_field(name)] = label_document(tree, clip, name)
+        values[TRANSCRIPT_LABELS] = transcript_document(tree, clip)
     return _Prepared(tree.video_uid, values, problems)
 
 
@@ -227,8 +227,8 @@ def _date(text: object) -> date | None:
 def _write(dataset: fo.Dataset, batch: list[_Prepared], known: dict[str, str]) -> set[str]:
     """Write samples; returns the ids of the videos that are new, and adds theirs to ``known``.
 
-    Values go into the database field by field. Whole samples through ``add_samples`` and
-    ``sample.save()`` take four times as long: FiftyOne takes each label apart again, twice.
+    Values go into the database field by field, labels as FiftyOne stores them. Whole samples
+    through ``add_samples`` or ``sample.save()`` take several times as long.
     """
     import fiftyone as fo
 
