@@ -109,6 +109,9 @@ _ROWS_PER_GROUP = 64
 _ROWS_AT_A_TIME = 16
 _NEAR_BUFFER = 1 << 16
 _FAR_BUFFER = 1 << 22
+# Row groups that are decoded at the same time, and how many rows of one may wait to be asked for.
+_GROUPS_AT_A_TIME = 4
+_ROWS_AHEAD = 8
 # Bytes of a row group, uncompressed, that a reader from afar holds.
 _FETCHED_AT_ONCE = 256_000_000
 
@@ -290,8 +293,9 @@ def read_videos(
 ) -> Iterator[Row]:
     """Yield a row for each of the videos that any of the files has, the first of several.
 
-    Rows are found in several files at a time, since those elsewhere mostly wait, but no further
-    ahead than that of those that are read. When every video is found, the other files are not read.
+    Rows are found in several files at a time, since those elsewhere mostly wait, and several row
+    groups are decoded at a time, but neither far ahead of who asks for the rows. When every video
+    is found, the other files are not read.
 
     Args:
         on_error: called with (file, reason) for a file that cannot be read; rows that were found in
@@ -299,6 +303,7 @@ def read_videos(
         threads: files in which rows are looked for at the same time
     """
     missing = set(video_uids)
+    broken: set[str] = set()
 
     def find(part: Part) -> Located | ParquetError:
         try:
@@ -306,27 +311,42 @@ def read_videos(
         except ParquetError as error:
             return error
 
-    with closing(look_ahead(find, parts, threads, threads)) as found:
-        for part, located in found:
-            if isinstance(located, ParquetError):
-                on_error(part, str(located))
-                continue
-            first = {
-                group: here
-                for group, rows in located.rows.items()
-                if (here := {row: uid for row, uid in rows.items() if _claim(missing, uid)})
-            }
-            unread = {uid for rows in first.values() for uid in rows.values()}
+    def row_groups() -> Iterator[Located]:
+        """Of each file, each row group that has wanted rows, as if it had no others."""
+        with closing(look_ahead(find, parts, threads, threads)) as found:
+            for part, located in found:
+                if isinstance(located, ParquetError):
+                    on_error(part, str(located))
+                    continue
+                for group, rows in located.rows.items():
+                    first = {row: uid for row, uid in rows.items() if _claim(missing, uid)}
+                    if first:
+                        yield replace(located, rows={group: first})
+                if not missing:
+                    return
+
+    cores = min(_GROUPS_AT_A_TIME, os.cpu_count() or 1)
+    with closing(look_ahead(_begin, row_groups(), cores, cores)) as begun:
+        for located, rows in begun:
+            unread = {uid for wanted in located.rows.values() for uid in wanted.values()}
             try:
-                for row in read_rows(replace(located, rows=first)):
+                for row in rows:
                     unread.discard(row.tree.video_uid)
                     yield row
             except ParquetError as error:
-                on_error(part, str(error))
+                if located.part.name not in broken:
+                    broken.add(located.part.name)
+                    on_error(located.part, str(error))
                 for uid in sorted(uid for uid in unread if uid):
                     yield Row(Tree(uid), str(error))
-            if not missing:
-                return
+
+
+def _begin(located: Located) -> Iterable[Row]:
+    """The rows, read here where they are few; of many, only as they are asked for."""
+    if sum(map(len, located.rows.values())) <= _ROWS_AHEAD:
+        with suppress(ParquetError):  # which comes again when they are asked for
+            return list(read_rows(located))
+    return read_rows(located)
 
 
 def _claim(missing: set[str], uid: str | None) -> bool:

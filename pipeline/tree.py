@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
@@ -181,7 +182,11 @@ class Tree:
         return {
             "video_uid": self.video_uid,
             "metadata": None if self.metadata is None else dict(self.metadata),
-            "nodes": [asdict(s) for s in self.segments],
+            "nodes": [
+                # As dataclasses.asdict, which looks at every text to see whether it is one.
+                {name: getattr(s, name) for name in _SEGMENT_FIELDS} | {"gpt": deepcopy(s.gpt)}
+                for s in self.segments
+            ],
         }
 
     @classmethod

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +29,7 @@ from .labels import Clip, label_document, transcript_document, transcript_lines
 
 if TYPE_CHECKING:
     import fiftyone as fo
+    from pymongo import UpdateOne
 
 # Probing is a process of ffprobe's for each video; more at a time than there are cores gain little.
 _PROBES = max(2, min(8, os.cpu_count() or 1))
@@ -225,16 +226,11 @@ def _date(text: object) -> date | None:
 
 
 def _write(dataset: fo.Dataset, batch: list[_Prepared], known: dict[str, str]) -> set[str]:
-    """Write samples; returns the ids of the videos that are new, and adds theirs to ``known``.
-
-    Values go into the database field by field, labels as FiftyOne stores them. Whole samples
-    through ``add_samples`` or ``sample.save()`` take several times as long.
-    """
+    """Write samples; returns the ids of the videos that are new, and adds theirs to ``known``."""
     import fiftyone as fo
 
     new = [sample for sample in batch if sample.uid not in known]
     if new:
-        # Not kept in a variable: FiftyOne reloads the samples that are in memory at every change.
         ids = dataset.add_samples(
             [fo.Sample(filepath=each.values["filepath"], video_uid=each.uid) for each in new],
             expand_schema=False,
@@ -242,7 +238,6 @@ def _write(dataset: fo.Dataset, batch: list[_Prepared], known: dict[str, str]) -
         )
         known.update(zip((each.uid for each in new), ids, strict=True))
     _set_values(dataset, batch, known)
-    _mark(dataset, batch, known)
     return {sample.uid for sample in new}
 
 
@@ -250,18 +245,22 @@ def _set_values(dataset: fo.Dataset, batch: list[_Prepared], known: Mapping[str,
     """Set the samples' values; one whose values cannot be stored goes without its tree and labels.
 
     That is one of more than 16 MB, MongoDB's limit: about 11,000 nodes.
+
+    Each sample is one change of the database, which therefore has all of it or nothing. FiftyOne's
+    public ways take several times as long: ``add_samples`` and ``sample.save()`` make an object of
+    each label, twice, and ``set_values`` writes the whole sample again for each field.
     """
     from pymongo.errors import PyMongoError
 
+    if any(sample.problems for sample in batch):
+        declare(dataset, {_ERROR: ("string", "what could not be read when the sample was made")})
+    schema = dataset.get_field_schema()
     try:
-        for name in dict.fromkeys(name for sample in batch for name in sample.values):
-            values = {
-                known[sample.uid]: sample.values[name] for sample in batch if name in sample.values
-            }
-            dataset.set_values(
-                name, values, key_field="id", expand_schema=False, validate=False, progress=False
-            )
-    except (ValueError, PyMongoError) as error:
+        dataset._bulk_write(
+            [_update(sample, known[sample.uid], schema) for sample in batch],
+            ids=[known[sample.uid] for sample in batch],
+        )
+    except (ValueError, OverflowError, PyMongoError) as error:
         if len(batch) > 1:
             for sample in batch:
                 _set_values(dataset, [sample], known)
@@ -271,22 +270,27 @@ def _set_values(dataset: fo.Dataset, batch: list[_Prepared], known: Mapping[str,
             raise  # not because of its size
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         sample.problems.append(f"its annotations cannot be stored: {reason:.200}")
-        light = {**dict.fromkeys(_FACT_FIELDS), "filepath": 0, "metadata": 0}
-        light.pop(f"{GROUND_TRUTH}_tree")
+        light = {"filepath", "metadata", *_FACT_FIELDS} - {f"{GROUND_TRUTH}_tree"}
         sample.values = {name: value for name, value in sample.values.items() if name in light}
         _set_values(dataset, batch, known)
 
 
-def _mark(dataset: fo.Dataset, batch: list[_Prepared], known: Mapping[str, str]) -> None:
-    """Note on the samples what could not be read of them, or that all could."""
-    if any(sample.problems for sample in batch):
-        declare(dataset, {_ERROR: ("string", "what could not be read when the sample was made")})
-    if not dataset.has_sample_field(_ERROR):
-        return
-    reasons = {known[sample.uid]: "; ".join(sample.problems) or None for sample in batch}
-    dataset.set_values(_ERROR, reasons, key_field="id", expand_schema=False, progress=False)
-    dataset.select([i for i, reason in reasons.items() if reason]).tag_samples(_FAILED)
-    dataset.select([i for i, reason in reasons.items() if not reason]).untag_samples(_FAILED)
+def _update(sample: _Prepared, sample_id: str, schema: Mapping[str, Any]) -> UpdateOne:
+    """The change that stores a sample's values, and marks it with its problems or as without."""
+    from bson import ObjectId
+    from pymongo import UpdateOne
+
+    values = dict(sample.values)
+    if _ERROR in schema:
+        values[_ERROR] = "; ".join(sample.problems) or None
+    stored = {
+        # Trees and labels are as they are stored already.
+        name: value if isinstance(value, dict) else schema[name].to_mongo(value)
+        for name, value in values.items()
+    }
+    stored["last_modified_at"] = datetime.now(UTC)
+    mark = "$addToSet" if sample.problems else "$pull"
+    return UpdateOne({"_id": ObjectId(sample_id)}, {"$set": stored, mark: {"tags": _FAILED}})
 
 
 def _video_metadata(path: Path) -> fo.VideoMetadata:
