@@ -40,7 +40,7 @@ def run(headless: bool = False, port: int = 5151) -> int:
     _say("2/5 fetching its videos with download_videos.sh from a web server on this machine")
     videos, listed = FOLDER / "videos", FOLDER / "video_ids.txt"
     _script("extract_video_ids.py", "--data", str(kit.folder), "--out", str(listed))
-    with _web_server(kit.folder / "videos") as address:
+    with web_server(kit.folder / "videos") as address:
         _script(
             "download_videos.sh",
             VIDEO_IDS=str(listed),
@@ -109,7 +109,7 @@ def _script(name: str, *arguments: str, **variables: str) -> None:
 
 
 @contextmanager
-def _web_server(folder: Path) -> Iterator[str]:
+def web_server(folder: Path) -> Iterator[str]:
     """Serve a folder on this machine's own address for as long as the block runs."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
