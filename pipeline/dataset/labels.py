@@ -60,7 +60,7 @@ def transcript_labels(tree: Tree, clip: Clip) -> fo.TemporalDetections:
 
 
 def label_document(tree: Tree, clip: Clip, name: str) -> dict[str, Any]:
-    """What :func:`labels` gives, as FiftyOne stores it: twenty times as fast to make."""
+    """What :func:`labels` gives, as FiftyOne stores it: ten times as fast to make."""
     detections = []
     for segment in tree.segments:
         text = _text(segment, LABEL_TEXTS[name])
