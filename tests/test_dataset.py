@@ -9,6 +9,7 @@ import pytest
 from pipeline import dataset as datasets
 from pipeline.parquet import read_trees
 from pipeline.tree import Tree
+from tests.clips import H264, clip
 
 pytestmark = pytest.mark.fiftyone
 
@@ -393,3 +394,26 @@ def test_labels_whose_parents_go_in_a_circle_do_not_hang(fo, kit):
 
 def test_a_sample_without_trees_has_none(fo, kit):
     assert datasets.sample_trees(fo.Sample(filepath=str(kit.videos[0].path))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("plain.mp4", H264),
+        ("silent.mp4", (*H264, "-an")),
+        ("ntsc.mp4", (*H264, "-r", "30000/1001")),
+        ("vfr.mp4", (*H264, "-vf", "select='lt(n,9)+not(mod(n,3))'", "-fps_mode", "vfr")),
+        ("b_frames.mp4", (*H264, "-preset", "medium", "-bf", "3")),
+        ("hevc.mp4", ("-c:v", "libx265", "-preset", "ultrafast", "-c:a", "aac")),
+        ("video.mkv", H264),
+        ("video.webm", ("-c:v", "libvpx", "-c:a", "libopus")),
+        ("video.ts", H264),
+        ("video.avi", ("-c:v", "mpeg4", "-an")),
+    ],
+)
+def test_a_files_facts_are_those_that_fiftyone_finds(fo, tmp_path, name, encoding):
+    from pipeline.dataset.ground_truth import _video_metadata
+
+    clip(tmp_path / name, *encoding)
+    expected = fo.VideoMetadata.build_for(str(tmp_path / name))
+    assert _video_metadata(tmp_path / name).to_dict() == expected.to_dict()
