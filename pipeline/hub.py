@@ -24,6 +24,9 @@ from .progress import show_progress
 
 REPOSITORY = "facebook/action100m-preview"
 
+# What the hub calls a file becomes a path on this disk: nothing but this.
+_PARQUET = re.compile(r"(data/)?[\w.-]+\.parquet")
+
 #: Files that are fetched or read at the same time: each costs requests, which are mostly waiting.
 CONNECTIONS = 8
 
@@ -92,7 +95,7 @@ def list_files(repository: str, revision: str | None = None) -> list[HubFile]:
         api = HfApi()
         info = api.dataset_info(repository, revision=revision)
         names = [each.rfilename for each in info.siblings or ()]
-        folder = "data" if any(_is_parquet(name, "data/") for name in names) else None
+        folder = "data" if any(_PARQUET.fullmatch(n) and "/" in n for n in names) else None
         entries = api.list_repo_tree(
             repository, folder, revision=info.sha, repo_type="dataset", recursive=False
         )
@@ -106,15 +109,11 @@ def list_files(repository: str, revision: str | None = None) -> list[HubFile]:
                 entry.blob_id,
             )
             for entry in entries
-            if isinstance(entry, RepoFile) and entry.path.endswith(".parquet")
+            if isinstance(entry, RepoFile) and _PARQUET.fullmatch(entry.path)
         ]
     if not files:
         raise HubError(f"{repository} on the hub holds no parquet files")
     return sorted(files, key=lambda file: file.path)
-
-
-def _is_parquet(name: str, folder: str) -> bool:
-    return name.startswith(folder) and name.endswith(".parquet") and name.count("/") == 1
 
 
 def parts(files: list[HubFile]) -> list[Part]:
