@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from . import dataset as datasets
 from .samplekit import make_kit
@@ -40,7 +41,7 @@ def run(headless: bool = False, port: int = 5151) -> int:
     _say("2/5 fetching its videos with download_videos.sh from a web server on this machine")
     videos, listed = FOLDER / "videos", FOLDER / "video_ids.txt"
     _script("extract_video_ids.py", "--data", str(kit.folder), "--out", str(listed))
-    with _web_server(kit.folder / "videos") as address:
+    with web_server(kit.folder / "videos") as address:
         _script(
             "download_videos.sh",
             VIDEO_IDS=str(listed),
@@ -109,15 +110,20 @@ def _script(name: str, *arguments: str, **variables: str) -> None:
 
 
 @contextmanager
-def _web_server(folder: Path) -> Iterator[str]:
+def web_server(folder: Path) -> Iterator[str]:
     """Serve a folder on this machine's own address for as long as the block runs."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            if not isinstance(sys.exception(), ConnectionError):  # yt-dlp's first look ends early
+                super().handle_error(request, client_address)
+
     handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -20,7 +20,7 @@ from .presets import PresetError, options
 from .video import SampledFrames, VideoInfo
 
 #: Part of the stamps: raise it when the same input and configuration give another result.
-VERSION = 1
+VERSION = 2
 
 _BACKENDS = "measured, vjepa2"
 
@@ -33,6 +33,7 @@ class Encoder(Protocol):
         long_side: pixels of the frames that it takes; None for frames at full size
         identity: what its embeddings depend on, in plain JSON data
         places: where processes with it work side by side, see ``workers``
+        decoder: that frames are decoded with, of ``video.DECODERS``
     """
 
     @property
@@ -43,6 +44,8 @@ class Encoder(Protocol):
     def identity(self) -> Mapping[str, Any]: ...
     @property
     def places(self) -> tuple[str, ...]: ...
+    @property
+    def decoder(self) -> str: ...
 
     def encode(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """(H, W, 3) uint8 RGB frames, in order -> (T, D) float16."""
@@ -58,6 +61,7 @@ class MeasuredEncoder:
     long_side: int | None = measured.LONG_SIDE
     identity: Mapping[str, Any] = {"backend": "measured"}
     places: tuple[str, ...] = ("",) * (os.cpu_count() or 1)
+    decoder = "software"
 
     def encode(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """See :class:`Encoder`."""
@@ -90,7 +94,7 @@ def embed(path: str | os.PathLike[str], encoder: Encoder) -> tuple[np.ndarray, V
     Raises:
         VideoError: the file cannot be read to its end
     """
-    frames = SampledFrames(path, encoder.long_side)
+    frames = SampledFrames(path, encoder.long_side, encoder.decoder)
     embeddings = encoder.encode(frames)
     if frames.info is None or len(embeddings) != frames.info.samples:
         raise RuntimeError(f"{encoder.name} did not embed every sampled frame of {path}")

@@ -18,6 +18,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import captioning, embedding, parquet, presets, refinement, segmentation
 from .devices import DeviceLost
 from .presets import STAGES, Preset, PresetError
@@ -250,6 +252,7 @@ class _Stamps:
 
     video: str
     embeddings: str
+    merges: str
     tree: str
     captions: str
     annotations: str
@@ -258,10 +261,11 @@ class _Stamps:
     def of(cls, video: Video, makers: Mapping[str, Any]) -> _Stamps:
         source = fingerprint(video.path)
         embeddings = stamp(source, makers["embed"], embedding.VERSION)
+        merges = stamp(embeddings, segmentation.VERSION)
         tree = stamp(embeddings, makers["segment"], segmentation.VERSION, video.uid)
         captions = stamp(tree, makers["caption"], captioning.VERSION)
         annotations = stamp(captions, makers["refine"], refinement.VERSION, video.metadata)
-        return cls(source, embeddings, tree, captions, annotations)
+        return cls(source, embeddings, merges, tree, captions, annotations)
 
 
 def _run_stage(stage: str, run: _Run, video: Video) -> bool:
@@ -287,8 +291,13 @@ def _segment(video: Video, preset: Preset, stamps: _Stamps, files: VideoFolder) 
     if not files.has("embeddings", stamps.embeddings):
         raise MissingStage(f"{video.path} is not embedded yet: run the stage embed too")
     info = VideoInfo.from_dict(files.load("video", stamps.video))
-    embeddings = files.load("embeddings", stamps.embeddings)
-    tree = segmentation.segment(embeddings, info.fps, video.uid, **_segmentation_options(preset))
+    # Kept, since it takes most of the time and no setting changes it: other cuts are at once there.
+    if files.has("merges", stamps.merges):
+        merges = files.load("merges", stamps.merges)
+    else:
+        merges = segmentation.ward_dendrogram(files.load("embeddings", stamps.embeddings))
+        files.save("merges", stamps.merges, merges.astype(np.int32))
+    tree = segmentation.cut(merges, info.fps, video.uid, **_segmentation_options(preset))
     files.save("tree", stamps.tree, tree.to_dict())
     return False
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from . import devices
+from . import devices, video
 from .devices import Device, DeviceLost
 from .presets import PresetError, options
 
@@ -43,6 +43,7 @@ OPTIONS: Mapping[str, Any] = {
     "interpolation": ("linear", "repeat"),  # from tubelets to frames; or both frames the same
     # "auto" is bfloat16, on a GPU that lacks it float16, on a CPU float32.
     "dtype": ("auto", "bfloat16", "float16", "float32"),
+    "decoder": video.DECODERS,  # of frames; the GPU's ("cuda") pixels can differ by rounding
     # These are about speed alone.
     "batch_size": 0,  # windows at once; 0 finds it from the device's free memory
     "device": "auto",  # all GPUs if there are any, else the CPU; cuda; cuda:N is that one alone
@@ -81,6 +82,7 @@ class VJepa2Encoder:
     Attributes:
         name: of the model
         long_side: None, frames are taken at full size and resized as the model was trained
+        decoder: that frames are decoded with
         batch_size: windows at once; 0 until the first window has shown what one takes; halved for
             good when the device's memory turns out too small
 
@@ -96,6 +98,7 @@ class VJepa2Encoder:
         self._model, self._revision = chosen["model"], chosen["revision"] or None
         self._window, self._stride = chosen["window"], chosen["stride"]
         self.batch_size: int = chosen["batch_size"]
+        self.decoder: str = chosen["decoder"]
         self.name = f"{self._model}@{self._revision}" if self._revision else self._model
         self._seconds, self._fused = 0.0, False
         _require(bool(self._model), "model is missing, for example facebook/vjepa2-vitg-fpc64-384")
@@ -108,6 +111,10 @@ class VJepa2Encoder:
             re.fullmatch(r"auto|cpu|cuda(:\d+)?", chosen["device"]) is not None,
             f"device must be auto, cpu, cuda or cuda:N, not {chosen['device']!r}",
         )
+        try:
+            video.hardware(self.decoder)
+        except video.VideoError as error:
+            raise PresetError(f"embed: {error}") from error
         self.config = _configuration(self._model, self._revision)
         tubelet = self.config.tubelet_size
         _require(

@@ -377,6 +377,7 @@ def test_compiling_the_layers_changes_no_result(checkpoint, frames, monkeypatch)
         ({"stride": 0}, "stride must be 1 to window"),
         ({"interpolation": "cubic"}, "interpolation must be one of linear, repeat, not 'cubic'"),
         ({"batch_size": -1}, "batch_size must be 0"),
+        ({"decoder": "magic"}, "decoder must be one of software, cuda, not 'magic'"),
         ({"dtype": "int8"}, "dtype must be one of auto, bfloat16"),
         ({"device": "tpu"}, "device must be auto, cpu, cuda or cuda:N, not 'tpu'"),
         ({"device": "cuda:99"}, "device cuda:99 is not there: torch sees"),

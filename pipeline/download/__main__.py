@@ -144,13 +144,15 @@ def _progress(total: int, settings: DownloadSettings) -> Iterator[Callable[[Down
             counts[event.outcome] += 1
             fetched = event.outcome == "done"
             step = settings.max_videos is None or event.outcome in ("there", "done")
-            if event.outcome == "there":
+            if event.outcome in ("there", "skipped"):
                 if on_terminal:
-                    bar.initial += 1  # keeps what was there out of the rate
+                    bar.initial += step  # keeps what took no time out of the rate
             elif not on_terminal:
                 done = counts["there"] + counts["done"]
                 settled = counts.total() if settings.max_videos is None else done
-                new = settled - counts["there"]
+                new = counts.total() - counts["there"] - counts["skipped"]
+                if settings.max_videos is not None:
+                    new = counts["done"]
                 left = (time.monotonic() - began) / new * (total - settled) if new else None
                 line = _line(event)
                 _say(f"[{settled}/{total}{f', {_duration(left)} left' if left else ''}] {line}")
@@ -173,7 +175,9 @@ def _line(event: DownloadEvent) -> str:
 def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
 
 
 def _tell(summary: DownloadSummary, settings: DownloadSettings) -> None:

@@ -44,7 +44,7 @@ _GIVEN_UP = 20
 # Less free space (bytes) than this means that a failure was the disk's.
 _DISK_FULL = 50_000_000
 
-Outcome = Literal["there", "done", "gone", "blocked", "failed"]
+Outcome = Literal["there", "skipped", "done", "gone", "blocked", "failed"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ class DownloadEvent:
 
     Attributes:
         video_uid: its id; "" for the run
-        outcome: "there" = was on disk before; "done" = is now; "gone" = cannot be had by anybody;
-            "blocked" = not without logging in, or not now; "failed" = anything else
+        outcome: "there" = was on disk before; "skipped" = an earlier run found it gone or gave it
+            up; "done" = is on disk now; "gone" = cannot be had by anybody; "blocked" = not without
+            logging in, or not now; "failed" = anything else
         reason: why not; or how its streams were made ("copied", "video encoded" ...)
         seconds: spent on it
         tries: in this run
@@ -97,7 +98,7 @@ class DownloadSummary:
 
     def add(self, event: DownloadEvent) -> None:
         """Count a settled video."""
-        if event.outcome in ("there", "done"):
+        if event.outcome in ("there", "done", "skipped"):
             getattr(self, event.outcome).append(event.video_uid)
         elif event.outcome is not None:
             getattr(self, event.outcome)[event.video_uid] = event.reason
@@ -155,7 +156,7 @@ def download_videos(
                 record.outcome == "gone"
                 or (record.outcome == "failed" and record.tries >= _GIVEN_UP)
             ):
-                summary.skipped.append(uid)
+                settle(DownloadEvent(uid, "skipped", record.reason))
             else:
                 again.append(uid)
         again.sort(key=lambda uid: known[uid].tries)
@@ -181,11 +182,12 @@ class _Crew:
 
     Attributes:
         ended: why the run ended before its list did, or ""
-        not_tried: ids that nobody came to
+        not_tried: how many ids are not settled
     """
 
     def __init__(self, settings: DownloadSettings, output: Path, uids: list[str], on_disk: int):
         self.ended = ""
+        self.not_tried = len(uids)
         self._settings = settings
         self._output = output
         self._cookies = cookies_text(settings)
@@ -200,17 +202,11 @@ class _Crew:
         self._wave_ended = 0.0  # of the same clock
         self._pauses = list(_PAUSES)
         self._events: queue.SimpleQueue[DownloadEvent] = queue.SimpleQueue()
-        self._unsettled = len(uids)
         # Daemons: a thread that hangs in the network must not keep a stopped program alive.
         self._threads = [
             threading.Thread(target=self._work, daemon=True)
             for _ in range(min(settings.jobs, len(uids)))
         ]
-
-    @property
-    def not_tried(self) -> int:
-        """How many ids were not settled."""
-        return self._unsettled
 
     def run(self, stop: threading.Event) -> Iterator[DownloadEvent]:
         """Yield an event per settled video until all are, or until shortly after ``stop``."""
@@ -224,16 +220,16 @@ class _Crew:
                     yield self._settled(self._events.get(timeout=0.2))
         finally:
             self._stop.set()
-            self._end_sections()
             deadline = time.monotonic() + _GRACE
-            for thread in self._threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
+            while any(t.is_alive() for t in self._threads) and time.monotonic() < deadline:
+                self._end_sections()
+                time.sleep(0.1)
             shutil.rmtree(partial, ignore_errors=True)
         while not self._events.empty():
             yield self._settled(self._events.get())
 
     def _settled(self, event: DownloadEvent) -> DownloadEvent:
-        self._unsettled -= event.outcome is not None
+        self.not_tried -= event.outcome is not None
         return event
 
     def _end_sections(self) -> None:
@@ -260,10 +256,8 @@ class _Crew:
             with self._changed:
                 self._running -= 1
                 self._on_disk += event.outcome == "done"
-                if event.outcome != "done":
-                    self._check_disk()
-                    if self.ended:
-                        return
+                if event.outcome != "done" and self._disk_is_full():
+                    return
                 self._events.put(event)
                 self._watch_for_waves(event, began)
                 self._changed.notify_all()
@@ -367,12 +361,13 @@ class _Crew:
             self._not_before = time.monotonic() + seconds
             self._events.put(DownloadEvent("", None, f"{reason}; resting for {seconds:.0f} s"))
 
-    def _check_disk(self) -> None:
+    def _disk_is_full(self) -> bool:
+        """Whether it is no video's fault that it failed; then the run ends."""
         free = shutil.disk_usage(self._output).free
         if free < _DISK_FULL:
-            self.ended = (
-                f"the disk of {self._settings.output_dir} is full ({free / 1e6:.0f} MB left)"
-            )
+            folder = self._settings.output_dir
+            self.ended = f"the disk of {folder} is full ({free / 1e6:.0f} MB left)"
+        return free < _DISK_FULL
 
 
 def _is_there(path: Path) -> bool:

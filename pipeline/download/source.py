@@ -224,7 +224,7 @@ _STATUS: Mapping[int, Failure] = {
 def _video_error(error: Exception) -> VideoError:
     """What yt-dlp raised as one of our kinds."""
     from yt_dlp.networking.exceptions import HTTPError, TransportError
-    from yt_dlp.utils import ContentTooShortError, GeoRestrictedError
+    from yt_dlp.utils import ContentTooShortError, GeoRestrictedError, UnsupportedError
 
     reason = plain_reason(str(error))
     for cause in _causes(error):
@@ -237,6 +237,8 @@ def _video_error(error: Exception) -> VideoError:
                 outcome, again = "failed", True  # a link that ran out; the page is still there
             wait = _retry_after(cause.response.headers.get("Retry-After"))
             return VideoError(reason, outcome, again, wait)
+        if isinstance(cause, UnsupportedError):
+            return VideoError("the page has no video that yt-dlp can find (Unsupported URL)")
         if isinstance(cause, GeoRestrictedError):
             return VideoError(reason, "gone")
         if isinstance(cause, (TransportError, OSError, ContentTooShortError)):
@@ -245,8 +247,9 @@ def _video_error(error: Exception) -> VideoError:
         for outcome, words in _SAYINGS:
             if re.search(words, reason, flags=re.IGNORECASE):
                 return VideoError(reason, outcome)
-    # The last two are ffmpeg's, which fetches sections, and an answer's that was empty.
-    return VideoError(reason, again=bool(re.search(r"exited with code|data blocks", reason)))
+    # Of a connection that broke, of ffmpeg, which fetches sections, and of an empty answer.
+    passing = re.search(r"^Got error|exited with code|data blocks", reason)
+    return VideoError(reason, again=passing is not None)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -278,7 +281,7 @@ def _retry_after(value: str | None) -> float | None:
 
 def plain_reason(message: str) -> str:
     """yt-dlp's or ffmpeg's message in one line, without the id and the request for a bug report."""
-    message = (message.strip().splitlines() or ["no message"])[0].removeprefix("ERROR: ")
-    message = re.sub(rf"^\[[^]]*\] ({VIDEO_ID.pattern}: )?", "", message)
+    lines = message.removeprefix("ERROR:").strip().splitlines() or ["no message"]
+    message = re.sub(rf"^\[[^]]*\] ({VIDEO_ID.pattern}: )?", "", lines[0])
     message = re.split(r"[;.]\s+please report this issue|\s*\(caused by", message, flags=re.I)[0]
     return message[:300]

@@ -142,7 +142,7 @@ class Transcoder:
             if not 0 < packets <= len(shown) or latest[packets - 1] >= earliest_after[packets]:
                 continue
             seconds = earliest_after[packets] - first
-            if abs(seconds - self._duration) <= frame:
+            if abs(seconds - self._duration) <= 1.001 * frame:  # times are rounded
                 return _Cut(packets, seconds)
         return None
 
