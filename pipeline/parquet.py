@@ -234,7 +234,10 @@ def find_rows(part: Part, video_uids: Collection[str]) -> Located:
         number = 0
         if groups:
             values = pa.array(wanted, file.schema_arrow.field("video_uid").type)
-            for batch in file.iter_batches(8192, row_groups=groups, columns=["video_uid"]):
+            ids = file.iter_batches(
+                8192, row_groups=groups, columns=["video_uid"], use_threads=False
+            )
+            for batch in ids:
                 uids = batch["video_uid"]
                 mask = pc.is_in(uids, values)
                 for index in np.flatnonzero(mask.to_numpy(zero_copy_only=False)):
