@@ -130,9 +130,9 @@ def _parser() -> argparse.ArgumentParser:
     annotate.add_argument(
         "--workers",
         type=_positive_int,
-        default=os.cpu_count() or 1,
         metavar="N",
-        help="videos worked on side by side (default: the machine's cores, %(default)s)",
+        help="videos worked on side by side (default: as suits each stage: one for each GPU, one "
+        "for a model that fills the CPU's cores by itself, else one for each core)",
     )
     annotate.add_argument(
         "--progress",

@@ -8,7 +8,8 @@ from pathlib import Path
 # pipeline/ from the ground up; what stands on one line may import its neighbours.
 FLOORS = (
     "tree store ahead progress",
-    "parquet video download metrics report measured presets samplekit selection vjepa hub",
+    "parquet video download metrics report measured presets samplekit selection vjepa hub "
+    "devices workers",
     "embedding segmentation captioning refinement",
     "runner",
     "child",

@@ -29,6 +29,7 @@ from .runs import (
     start_run,
 )
 from .trees import sample_trees
+from .vectors import embedding_model, run_vectors
 
 __all__ = [
     "GROUND_TRUTH",
@@ -43,6 +44,7 @@ __all__ = [
     "check_app",
     "check_run_key",
     "describe_dataset",
+    "embedding_model",
     "execute_operator",
     "labels",
     "launch_app",
@@ -53,6 +55,7 @@ __all__ = [
     "run_folder",
     "run_inputs",
     "run_keys",
+    "run_vectors",
     "sample_trees",
     "save_light_view",
     "save_run",
