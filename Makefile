@@ -4,6 +4,7 @@ python := .venv/bin/python
 runtime := .venv/.stamp-runtime
 models := .venv/.stamp-models
 tests := .venv/.stamp-test
+peers := .venv/.stamp-bench
 panels := panels/node_modules/.stamp
 
 .PHONY: help setup models demo test lint bench panel clean
@@ -29,7 +30,7 @@ lint: $(tests) $(panels) ## Check style and types of the Python and the TypeScri
 	$(python) -m mypy
 	cd panels && npx --no-install tsc --noEmit
 
-bench: $(tests) ## Measure speed and memory, and print a table.
+bench: $(peers) ## Measure speed and memory, and print a table.
 	@$(python) -m benchmarks
 
 panel: $(panels) ## Build dist/ from the panel's TypeScript.
@@ -47,6 +48,9 @@ $(models): $(runtime) requirements-models.txt
 
 $(tests): $(runtime) $(models) requirements-dev.txt
 	@./setup.sh test
+
+$(peers): $(tests) requirements-bench.txt
+	@./setup.sh bench
 
 $(panels): setup.sh panels/package-lock.json
 	@./setup.sh panels

@@ -4,6 +4,7 @@
 #   ./setup.sh runtime   .venv with the Python packages, ffmpeg, a mongod: all that the demo needs
 #   ./setup.sh models    torch and transformers, for presets that run models in this process
 #   ./setup.sh test      what the tests need on top: their packages and a browser that plays H.264
+#   ./setup.sh bench     packages that benchmarks compare with
 #   ./setup.sh panels    the Node packages that build and check the panel's TypeScript
 #
 # PYTHON=/path/to/python3 chooses the interpreter. What the steps print is kept in .venv/setup.log.
@@ -126,6 +127,12 @@ setup_test() {
     touch .venv/.stamp-test
 }
 
+setup_bench() {
+    say "installing the Python packages that benchmarks compare with"
+    pip_install -r requirements-bench.txt
+    touch .venv/.stamp-bench
+}
+
 setup_panels() {
     node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null ||
         die "Node 20 or newer is missing; install it with \`sudo apt-get install nodejs npm\` on Debian 13" \
@@ -141,9 +148,9 @@ setup_panels() {
 }
 
 case "${1:-}" in
-runtime | models | test | panels)
+runtime | models | test | bench | panels)
     mkdir -p .venv && : >"$log"
     "setup_$1"
     ;;
-*) die "usage: ./setup.sh runtime|models|test|panels" ;;
+*) die "usage: ./setup.sh runtime|models|test|bench|panels" ;;
 esac

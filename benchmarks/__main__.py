@@ -56,7 +56,16 @@ def _machine() -> dict[str, object]:
         "cpu": platform.machine(),
         "python": platform.python_version(),
     }
-    packages = ("av", "fiftyone", "numpy", "pyarrow", "scikit-learn", "torch", "transformers")
+    packages = (
+        "av",
+        "datasets",
+        "fiftyone",
+        "numpy",
+        "pyarrow",
+        "scikit-learn",
+        "torch",
+        "transformers",
+    )
     for name in packages:
         with suppress(metadata.PackageNotFoundError):
             machine[name] = metadata.version(name)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -68,9 +69,10 @@ def run() -> list[Row]:
         _save_random(VIT_G_384 if gpu else SMALL, folder, "cuda" if gpu else "cpu")
         preset = {"backend": "vjepa2", "model": folder, "window": _WINDOW, "stride": _STRIDE}
         encoder = vjepa.VJepa2Encoder(preset)
-        rate = _matmul_rate(encoder.device, encoder.dtype, 8192 if gpu else 2048)
+        rate = _matmul_rate(encoder.device.where, encoder.dtype, 8192 if gpu else 2048)
         measure = partial(_row, encoder=encoder, rate=rate)
-        batch = encoder.batch_size if encoder.model else 0
+        encoder.encode(_frames(1))  # the first window tells how many fit
+        batch = encoder.batch_size
         # Whole batches, three of them on a GPU; as many windows for the peers as show the factor.
         many, few = (3 * batch, 4) if gpu else (6, 3)
         rows = [
@@ -121,9 +123,9 @@ def _row(
     import torch
 
     way()
-    gpu = encoder.device.type == "cuda"
+    gpu = encoder.device.where.type == "cuda"
     if gpu:
-        torch.cuda.reset_peak_memory_stats(encoder.device)
+        torch.cuda.reset_peak_memory_stats(encoder.device.where)
     ((_, seconds, _, _),) = side_by_side({what: way}, rounds=2)
     achieved = operations(encoder.config, _WINDOW) * count / seconds
     more = {
@@ -132,7 +134,9 @@ def _row(
         "share of matmul": achieved / rate,
     }
     if gpu:
-        more["peak GB"] = torch.cuda.max_memory_allocated(encoder.device) / 1e9
+        more["peak GB"] = torch.cuda.max_memory_allocated(encoder.device.where) / 1e9
+    # As it comes, so that a run that is cut short leaves what it has measured.
+    print(f"  {what}: {seconds / count:.4f} s a window", file=sys.stderr, flush=True)
     return Row(what, seconds / count, 1.0, more)
 
 
@@ -193,8 +197,8 @@ def _model_alone(encoder: vjepa.VJepa2Encoder, windows: int, batch: int) -> None
 
     crop = encoder.config.crop_size
     shape = (batch, _WINDOW, 3, crop, crop)
-    clips = torch.randn(shape, device=encoder.device, dtype=encoder.dtype)
-    with torch.inference_mode():
+    clips = torch.randn(shape, device=encoder.device.where, dtype=encoder.dtype)
+    with torch.inference_mode(), encoder.device.computing():
         for _ in range(windows // batch):
             vectors = encoder._frame_vectors(clips)
         vectors.cpu()
@@ -209,7 +213,9 @@ def _attention_rows(encoder: vjepa.VJepa2Encoder, rate: float) -> list[Row]:
     config, count = encoder.config, vjepa.tokens(encoder.config, _WINDOW)
     heads = config.num_attention_heads
     shape = (1, heads, count, config.hidden_size // heads)
-    q, k, v = (torch.randn(shape, device=encoder.device, dtype=encoder.dtype) for _ in range(3))
+    q, k, v = (
+        torch.randn(shape, device=encoder.device.where, dtype=encoder.dtype) for _ in range(3)
+    )
     flops = 4 * count**2 * config.hidden_size
     rows = []
     for name in ("CUDNN_ATTENTION", "FLASH_ATTENTION"):
@@ -234,7 +240,7 @@ def _peers(
     counts = np.zeros((len(sums), 1))
     process = _processor(encoder.config.crop_size)
     for start in range(0, windows * _STRIDE, _STRIDE):
-        clip = process(list(window(start)))[None].to(encoder.device, encoder.dtype)
+        clip = process(list(window(start)))[None].to(encoder.device.where, encoder.dtype)
         with torch.no_grad():
             tokens = encoder.model.get_vision_features(clip)[0].float().cpu()
         tubelets = tokens.unflatten(0, (_WINDOW // encoder.config.tubelet_size, -1)).mean(1)
@@ -247,7 +253,7 @@ def _peers(
 def _difference(encoder: vjepa.VJepa2Encoder) -> float:
     """Between the encoder's vectors and the peers', as a share of their length: rounding only."""
     repeating = copy(encoder)  # the peers give both frames of a tubelet the same
-    repeating._interpolation = "repeat"
+    repeating._options = {**encoder._options, "interpolation": "repeat"}
     one, other = repeating.encode(_frames(3)), _peers(encoder, 3, _window)
     return float(np.linalg.norm(one - other) / np.linalg.norm(other))
 

@@ -11,32 +11,27 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from pipeline import hub
+from pipeline.ahead import look_ahead
 from pipeline.download import VIDEO_ID
-from pipeline.parquet import ParquetError, find_parquet, open_parquet
+from pipeline.parquet import ParquetError, Part, find_parquet, open_parquet, part_on_disk
+from pipeline.progress import show_progress
 from pipeline.selection import Selection
 from pipeline.store import temporary_sibling
 
-REPOSITORY = "facebook/action100m-preview"
 DATA = "action100m-preview"
 OUT = "video_ids.txt"
 
-# Files read at the same time from the hub: each costs a few small requests, mostly waiting.
-_CONNECTIONS = 8
-
 
 class ExtractError(Exception):
-    """Nothing can be read; the message says why and what to do."""
+    """There is nothing to write; the message says why and what to do."""
 
 
 @dataclass
@@ -44,99 +39,37 @@ class Found:
     """The ids of all files that could be read.
 
     Attributes:
-        source: the folder or the repository on the hub
         files: how many parquet files were read
         uids: distinct ids as they are in the files
         failed: file -> reason
     """
 
-    source: str
     files: int = 0
     uids: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def read(self, names: Sequence[str], read: Callable[[str], list[str]], threads: int) -> None:
-        """Add the ids of each of the files; one that cannot be read is noted in ``failed``."""
-        from tqdm import tqdm
 
-        def outcome(name: str) -> list[str] | ParquetError:
-            try:
-                return read(name)
-            except ParquetError as error:
-                return error
+def find_ids(parts: Sequence[Part], selection: Selection) -> Found:
+    """The ids of the videos that fit; files that cannot be read are noted."""
 
-        with ThreadPoolExecutor(threads) as pool:
-            progress = tqdm(pool.map(outcome, names), total=len(names), unit="file", disable=None)
-            for name, result in zip(names, progress, strict=True):
-                if isinstance(result, ParquetError):
-                    self.failed[name] = str(result)
-                else:
-                    self.files += 1
-                    self.uids.update(result)
+    def read(part: Part) -> list[str] | ParquetError:
+        try:
+            with open_parquet(part) as file:
+                return list(selection.uids(file))
+        except ParquetError as error:
+            return error
 
-
-def from_file(name: str, selection: Selection) -> list[str]:
-    """The ids of the videos that fit in a parquet file on disk."""
-    with open_parquet(name) as file:
-        return list(selection.uids(file))
-
-
-def from_hub(repository: str, revision: str | None, selection: Selection) -> Found:
-    """The ids of the videos that fit in a repository on the hub; HF_ENDPOINT and HF_TOKEN apply.
-
-    Raises:
-        ExtractError: the repository cannot be listed or holds no parquet files
-    """
-    import pyarrow.parquet as pq
-    from huggingface_hub import HfFileSystem
-
-    hub = HfFileSystem()
-    root = f"datasets/{repository}" + (f"@{quote(revision, safe='')}" if revision else "")
-    with _hub_errors(f"cannot list {repository} on the hub"):
-        names = sorted(hub.glob(f"{root}/data/*.parquet")) or sorted(hub.glob(f"{root}/*.parquet"))
-    if not names:
-        raise ExtractError(f"{repository} on the hub holds no parquet files")
-
-    def read(name: str) -> list[str]:
-        with (
-            _hub_errors(f"cannot read {name} on the hub", ParquetError),
-            # No cache: parquet's reader knows which ranges it needs; reading ahead moves megabytes.
-            hub.open(name, "rb", cache_type="none") as file,
-        ):
-            return list(selection.uids(pq.ParquetFile(file, pre_buffer=True)))
-
-    found = Found(f"{repository} on the hub")
-    found.read(names, read, _CONNECTIONS)
+    found = Found()
+    threads = hub.CONNECTIONS if any(part.far for part in parts) else 1
+    with show_progress(len(parts), "files") as advance:
+        for part, result in look_ahead(read, parts, threads, threads):
+            if isinstance(result, ParquetError):
+                found.failed[part.name] = str(result)
+            else:
+                found.files += 1
+                found.uids.update(result)
+            advance(1)
     return found
-
-
-def download(repository: str, revision: str | None, folder: Path) -> None:
-    """Fetch the repository's parquet files into the folder; files that are complete stay.
-
-    Raises:
-        ExtractError: the repository or one of its files cannot be fetched
-    """
-    from huggingface_hub import snapshot_download
-
-    with _hub_errors(f"cannot download {repository} from the hub"):
-        snapshot_download(
-            repository,
-            repo_type="dataset",
-            revision=revision,
-            local_dir=folder,
-            allow_patterns="*.parquet",
-        )
-
-
-@contextmanager
-def _hub_errors(failure: str, kind: type[Exception] = ExtractError) -> Iterator[None]:
-    """Turn whatever huggingface_hub, its HTTP client or pyarrow raises into one sentence."""
-    try:
-        yield
-    except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = " ".join(lines[:2]) or type(error).__name__
-        raise kind(f"{failure}: {reason}") from error
 
 
 def write_ids(path: Path, uids: Sequence[str]) -> None:
@@ -194,14 +127,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     _add_conditions(parser)
     parser.add_argument(
-        "--download", action="store_true", help="fetch the whole parquet files into --data first"
+        "--download",
+        action="store_true",
+        help="fetch the whole parquet files into --data first; what is there and complete stays",
     )
-    parser.add_argument("--repo", default=REPOSITORY, help=f"dataset on the hub [{REPOSITORY}]")
+    parser.add_argument(
+        "--repo", default=hub.REPOSITORY, help=f"dataset on the hub [{hub.REPOSITORY}]"
+    )
     parser.add_argument("--revision", help="branch, tag or commit of --repo [its main branch]")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
     options = parser.parse_args(arguments)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", options.repo):
-        parser.error(f"--repo is {options.repo!r}; it must be OWNER/NAME")
+    try:
+        hub.check_name(options.repo)
+    except ValueError as error:
+        parser.error(str(error))
     if not options.out.absolute().parent.is_dir():
         parser.error(f"--out is {options.out}; its folder does not exist")
     selection = Selection(
@@ -212,19 +151,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.has_transcript,
     )
 
+    fetched = None
     try:
         if options.download:
-            download(options.repo, options.revision, options.data)
-        if files := [str(path) for path in find_parquet(options.data)]:
-            found = Found(str(options.data))
-            found.read(files, lambda name: from_file(name, selection), threads=1)
+            fetched = hub.download(hub.list_files(options.repo, options.revision), options.data)
+            _report(fetched, options)
+        if files := find_parquet(options.data):
+            source, parts = str(options.data), [part_on_disk(path) for path in files]
         else:
+            source = f"{options.repo} on the hub"
             print(
-                f"{options.data} has no parquet files; reading the ids from {options.repo} "
-                "on the hub",
+                f"{options.data} has no parquet files; reading the ids from {source}",
                 file=sys.stderr,
             )
-            found = from_hub(options.repo, options.revision, selection)
+            parts = hub.parts(hub.list_files(options.repo, options.revision))
+        found = find_ids(parts, selection)
         for reason in found.failed.values():
             print(f"error: {reason}", file=sys.stderr)
         malformed = sorted(uid for uid in found.uids if not VIDEO_ID.fullmatch(uid))
@@ -236,16 +177,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         uids = uids[: options.limit]
         if not uids:
             what = "that fit " if selection != Selection() else ""
-            raise ExtractError(
-                f"there are no video ids {what}in {found.source}; nothing was written"
-            )
+            raise ExtractError(f"there are no video ids {what}in {source}; nothing was written")
         write_ids(options.out, uids)
     except (ExtractError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; run the command again to go on", file=sys.stderr)
+        return 130
 
     print(
-        f"{len(uids)} ids in {options.out}, from {found.files} files of {found.source}; "
+        f"{len(uids)} ids in {options.out}, from {found.files} files of {source}; "
         f"{len(malformed)} malformed ids left out, {len(found.failed)} files failed",
         file=sys.stderr,
     )
@@ -253,13 +195,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         summary = {
             "out": str(options.out),
             "ids": len(uids),
-            "source": found.source,
+            "source": source,
             "files": found.files,
             "malformed": len(malformed),
             "failed": found.failed,
+            "download": None if fetched is None else asdict(fetched),
         }
         print(json.dumps(summary))
-    return 1 if found.failed else 0
+    return 1 if found.failed or (fetched and fetched.failed) else 0
+
+
+def _report(fetched: hub.Fetched, options: argparse.Namespace) -> None:
+    for reason in fetched.failed.values():
+        print(f"error: {reason}", file=sys.stderr)
+    print(
+        f"{len(fetched.fetched)} files fetched into {options.data} "
+        f"({fetched.received / 1e6:.1f} MB), {len(fetched.complete)} were complete, "
+        f"{len(fetched.failed)} failed",
+        file=sys.stderr,
+    )
 
 
 if __name__ == "__main__":

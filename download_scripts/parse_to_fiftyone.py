@@ -4,7 +4,9 @@ Run from the project's root::
 
     python download_scripts/parse_to_fiftyone.py
 
-Each constant below is also an option of the command; ``--help`` lists them.
+The annotations are read from parquet files on disk or, where there are none, straight from the
+Hugging Face hub: of those of the videos on disk, so that little is downloaded. Each constant below
+is also an option of the command; ``--help`` lists them.
 """
 
 from __future__ import annotations
@@ -12,12 +14,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+if TYPE_CHECKING:
+    from pipeline.parquet import Part, Row
+
 #: Folder of the annotations: ``part-*.parquet``, or a folder ``data`` of them; or one such file.
 DATASET_PATH = "action100m-preview"
+#: Where the annotations are read from if that folder has none: a dataset on the hub, and its
+#: branch, tag or commit (None: its main branch).
+REPO = "facebook/action100m-preview"
+REVISION = None
 #: Folder of the videos, ``<video_uid>.mp4``.
 VIDEOS_DIR = "videos"
 #: Name of the FiftyOne dataset.
@@ -33,24 +45,30 @@ OVERWRITE = False
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns 0 (all done), 1 (some videos failed) or 2 (wrong call)."""
     options = _parser().parse_args(arguments)
-    from pipeline.parquet import ParquetError
-
     try:
         return _parse(options)
-    except (ParquetError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; run the command again to go on", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Make a FiftyOne dataset of Action100M's annotations and the videos on disk.",
-        epilog="Exit status: 0 all done, 1 some videos failed (listed), 2 wrong call.",
+        epilog="Environment: HF_ENDPOINT (another hub), HF_TOKEN (for private repositories). "
+        "Exit status: 0 all done, 1 some videos or files failed (listed), 2 wrong call.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
         "--dataset-path", type=Path, default=DATASET_PATH, help="parquet file, or folder of them"
     )
+    parser.add_argument(
+        "--repo", default=REPO, help="dataset on the hub to read where there are no such files"
+    )
+    parser.add_argument("--revision", default=REVISION, help="branch, tag or commit of --repo")
     parser.add_argument("--videos-dir", type=Path, default=VIDEOS_DIR, help="folder of the videos")
     parser.add_argument("--dataset-name", default=DATASET_NAME, help="of the FiftyOne dataset")
     parser.add_argument(
@@ -89,10 +107,9 @@ def _clip_duration(text: str) -> float | None:
 
 
 def _parse(options: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from pipeline import dataset as datasets
-    from pipeline.parquet import find_parquet, read_trees, read_uids
+    from pipeline.parquet import read_videos
+    from pipeline.progress import show_progress
     from pipeline.video import find_videos
 
     if not options.videos_dir.is_dir():
@@ -100,55 +117,108 @@ def _parse(options: argparse.Namespace) -> int:
             f"there is no folder {options.videos_dir}; fetch videos first with "
             "download_scripts/download_videos.sh, or name their folder with --videos-dir"
         )
-    files = find_parquet(options.dataset_path)
-    if not files:
-        path = options.dataset_path
-        raise ValueError(
-            f"{path} {'holds no parquet files' if path.is_dir() else 'does not exist'}; fetch the "
-            "annotations with `python download_scripts/extract_video_ids.py --download`, "
-            "or name another folder"
-        )
-    on_disk = {path.stem: path for path in find_videos(options.videos_dir)}
-    if not on_disk:
+    videos = {path.stem: path for path in find_videos(options.videos_dir)}
+    if not videos:
         raise ValueError(
             f"the folder {options.videos_dir} holds no videos; "
             "fetch some with download_scripts/download_videos.sh"
         )
-    annotated = {uid for file in files for uid in read_uids(file)}
-    videos = {uid: path for uid, path in on_disk.items() if uid in annotated}
-    failed: dict[str, str] = {}
-    if options.overwrite:
-        print(f"deleting the dataset {options.dataset_name!r}, if there is one", file=sys.stderr)
+    source, parts = _source(options)
+    unread: dict[str, str] = {}
+
+    def on_error(part: Part, reason: str) -> None:
+        print(f"error: {reason}", file=sys.stderr)
+        unread[part.name] = reason
+
+    rows = read_videos(parts, videos, on_error)
+    # The first row is there before anything is deleted.
+    first = next(rows, None)
+    if first is None:
+        if len(unread) == len(parts):
+            raise ValueError(f"none of the parquet files of {source} can be read")
+        raise ValueError(
+            f"none of the {len(videos)} videos in {options.videos_dir} is annotated in {source}; "
+            "the dataset was left as it was"
+        )
+    _announce(options.dataset_name, options.overwrite)
     dataset = datasets.open_dataset(options.dataset_name, options.overwrite)
-    trees = (
-        tree
-        for file in files
-        for tree in read_trees(file, videos, lambda uid, why: failed.update({uid: f"{uid}: {why}"}))
-    )
-    progress = tqdm(trees, total=len(videos), unit="video", disable=not sys.stderr.isatty())
-    summary = datasets.add_ground_truth(
-        dataset, progress, videos, options.clip_duration, options.labels
-    )
-    failed.update(summary.failed)
+    missing = set(videos)
+
+    def counted(advance: Callable[[int], None]) -> Iterator[Row]:
+        for row in chain([first], rows):
+            missing.discard(row.tree.video_uid)
+            yield row
+            advance(1)
+
+    with show_progress(len(videos), "videos") as advance:
+        summary = datasets.add_ground_truth(
+            dataset, counted(advance), videos, options.clip_duration, options.labels
+        )
+        advance(len(missing))
     result = {
         "dataset": dataset.name,
+        "source": source,
         "samples": len(dataset),
         "added": len(summary.added),
         "updated": len(summary.updated),
-        "without_annotations": sorted(set(on_disk) - annotated),
-        "failed": failed,
+        "without_annotations": sorted(missing),
+        "failed": summary.failed,
+        "unread_files": unread,
     }
     print(
-        f"dataset {dataset.name!r}: {len(summary.added)} videos added, "
-        f"{len(summary.updated)} updated, {len(failed)} failed, "
-        f"{len(result['without_annotations'])} without annotations; {len(dataset)} samples",
+        f"dataset {dataset.name!r} from {source}: {len(summary.added)} videos added, "
+        f"{len(summary.updated)} updated, {len(summary.failed)} failed, "
+        f"{len(missing)} without annotations, {len(unread)} files not read; "
+        f"{len(dataset)} samples",
         file=sys.stderr,
     )
-    for reason in failed.values():
-        print(f"failed: {reason}", file=sys.stderr)
+    for uid, reason in summary.failed.items():
+        print(f"failed: {uid}: {reason}", file=sys.stderr)
     if options.json:
         print(json.dumps(result, ensure_ascii=False, indent=1))
-    return 1 if failed else 0
+    return 1 if summary.failed or unread else 0
+
+
+def _source(options: argparse.Namespace) -> tuple[str, list[Part]]:
+    """Where the annotations are, in words, and their files: on disk, or else on the hub."""
+    from pipeline import hub
+    from pipeline.parquet import find_parquet, part_on_disk
+
+    path = options.dataset_path
+    if files := find_parquet(path):
+        return str(path), [part_on_disk(file) for file in files]
+    if path.suffix == ".parquet":
+        raise ValueError(f"{path}: no such file; check the path")
+    hub.check_name(options.repo)
+    source = f"{options.repo} on the hub"
+    print(
+        f"{path} has no parquet files; reading the annotations of the videos in "
+        f"{options.videos_dir} from {source}",
+        file=sys.stderr,
+    )
+    try:
+        return source, hub.parts(hub.list_files(options.repo, options.revision))
+    except hub.HubError as error:
+        raise ValueError(
+            f"{path} has no annotations, and {error}; fetch them with "
+            "`python download_scripts/extract_video_ids.py --download`, or name another folder"
+        ) from error
+
+
+def _announce(name: str, overwrite: bool) -> None:
+    """Say what becomes of a dataset that is there, before anything does."""
+    from pipeline.dataset import describe_dataset
+
+    if (content := describe_dataset(name)) is None:
+        return
+    if overwrite:
+        print(f"deleting the dataset {name!r} with its {content}", file=sys.stderr)
+    else:
+        print(
+            f"adding to the dataset {name!r} of {content}: annotations of its videos are brought "
+            "up to date, all else stays (--overwrite makes it anew)",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

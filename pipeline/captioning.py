@@ -16,7 +16,7 @@ from .tree import Segment, Tree
 from .video import SAMPLING_STRIDE, SampledFrames, VideoInfo
 
 #: Part of the stamps: raise it when the same input and configuration give another result.
-VERSION = 1
+VERSION = 2
 
 Caption = dict[str, str | None]
 
@@ -53,6 +53,33 @@ def evenly_spaced(samples: range, count: int) -> list[int]:
     return [samples[int((k + 0.5) * len(samples) / count)] for k in range(count)]
 
 
+def wanted_frames(
+    tree: Tree, info: VideoInfo, count: int, skip: Collection[str] = ()
+) -> dict[tuple[str, str], list[int]]:
+    """The raw frames that show a tree's segments, as :func:`video.segment_frames` takes them.
+
+    Args:
+        tree, info: of one video
+        count: frames of a segment at most
+        skip: nodes to leave out
+
+    Returns:
+        by (node_id, "plm_caption") up to ``count`` evenly spaced frames, and for leaves by
+        (node_id, "llama3_caption") the middle one; no frame twice in a list
+    """
+    wanted = {}
+    for segment in tree.segments:
+        if segment.node_id in skip:
+            continue
+        samples = sample_range(segment, info)
+        chosen = {"plm_caption": evenly_spaced(samples, count)}
+        if tree.is_leaf(segment):
+            chosen["llama3_caption"] = [samples[len(samples) // 2]]
+        for name, numbers in chosen.items():
+            wanted[segment.node_id, name] = [SAMPLING_STRIDE * n for n in numbers]
+    return wanted
+
+
 class MeasuredCaptioner:
     """The ``embedded`` preset: sentences that state what was measured in the frames."""
 
@@ -67,22 +94,22 @@ class MeasuredCaptioner:
         """See :class:`Captioner`."""
         if len(skip) >= len(tree):
             return
+        # All sampled frames and not only those of the segments: motion is between neighbours.
         frames = SampledFrames(path, measured.LONG_SIDE)
         looks = list(measured.looks(frames, SAMPLING_STRIDE / float(info.fps)))
+        wanted = wanted_frames(tree, info, self.frames, skip)
+        shown = {key: [looks[n // SAMPLING_STRIDE] for n in wanted[key]] for key in wanted}
         for segment in tree.segments:
             if segment.node_id in skip:
                 continue
-            samples = sample_range(segment, info)
-            shown = [looks[i] for i in evenly_spaced(samples, self.frames)]
-            middle = looks[samples[len(samples) // 2]]
+            images = shown.get((segment.node_id, "llama3_caption"))
+            clip = shown[segment.node_id, "plm_caption"]
             yield (
                 segment.node_id,
                 {
-                    "plm_action": measured.action_phrase(shown),
-                    "plm_caption": measured.video_caption(shown),
-                    "llama3_caption": (
-                        measured.image_caption(middle) if tree.is_leaf(segment) else None
-                    ),
+                    "plm_action": measured.action_phrase(clip),
+                    "plm_caption": measured.video_caption(clip),
+                    "llama3_caption": measured.image_caption(images[0]) if images else None,
                 },
             )
 

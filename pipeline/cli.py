@@ -130,9 +130,9 @@ def _parser() -> argparse.ArgumentParser:
     annotate.add_argument(
         "--workers",
         type=_positive_int,
-        default=os.cpu_count() or 1,
         metavar="N",
-        help="videos worked on side by side (default: the machine's cores, %(default)s)",
+        help="videos worked on side by side (default: as suits each stage: one for each GPU, one "
+        "for a model that fills the CPU's cores by itself, else one for each core)",
     )
     annotate.add_argument(
         "--progress",
@@ -157,10 +157,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     segment.add_argument(
         "--min-duration",
-        type=float,
-        default=0.5,
-        metavar="S",
-        help="seconds that both children of a split have to last (default: %(default)s)",
+        type=_seconds,
+        default="0.5",
+        metavar="S,...",
+        help="seconds that both children of a split have to last (default: %(default)s); "
+        "with several, each cut goes into a file of its own: FILE-0.5.parquet, FILE-2.parquet, ...",
     )
     segment.add_argument("--out", required=True, type=Path, metavar="FILE.parquet")
     _add_json(segment)
@@ -214,6 +215,15 @@ def _fps(text: str) -> Fraction:
             f"{text!r} is no frame rate; write 25, 29.97 or 30000/1001"
         )
     return rate
+
+
+def _seconds(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not in seconds; write 0.5 or 0.5,2"
+        ) from None
 
 
 def _print_json(value: Mapping[str, Any]) -> None:
@@ -374,7 +384,7 @@ def _segment(options: argparse.Namespace) -> int:
     import numpy as np
 
     from .parquet import write_trees
-    from .segmentation import segment
+    from .segmentation import cut, ward_dendrogram
 
     uid = options.video_uid or options.embeddings.stem
     try:
@@ -387,26 +397,35 @@ def _segment(options: argparse.Namespace) -> int:
     if not isinstance(embeddings, np.ndarray):
         raise UsageError(f"{options.embeddings} holds several arrays; save one with numpy.save")
     try:
-        tree = segment(embeddings, options.fps, uid, min_duration=options.min_duration)
+        merges = ward_dendrogram(embeddings)
+        trees = [
+            cut(merges, options.fps, uid, min_duration=seconds) for seconds in options.min_duration
+        ]
     except ValueError as error:
         raise UsageError(f"{options.embeddings}: {error}") from error
-    write_trees(options.out, [tree])
-    print(
-        f"{options.out}: {len(tree)} segments, {len(tree.leaves())} leaves, depth {tree.depth}, "
-        f"{tree.duration} s",
-        file=sys.stderr,
-    )
-    if options.json:
-        _print_json(
+    summaries = []
+    for seconds, tree in zip(options.min_duration, trees, strict=True):
+        several = len(trees) > 1
+        out = options.out.with_stem(f"{options.out.stem}-{seconds:g}") if several else options.out
+        write_trees(out, [tree])
+        print(
+            f"{out}: {len(tree)} segments, {len(tree.leaves())} leaves, depth {tree.depth}, "
+            f"{tree.duration} s",
+            file=sys.stderr,
+        )
+        summaries.append(
             {
                 "video_uid": uid,
-                "out": str(options.out),
+                "out": str(out),
+                "min_duration": seconds,
                 "nodes": len(tree),
                 "leaves": len(tree.leaves()),
                 "depth": tree.depth,
                 "duration": tree.duration,
             }
         )
+    if options.json:
+        _print_json(summaries[0] if len(trees) == 1 else {"cuts": summaries})
     return 0
 
 

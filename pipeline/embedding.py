@@ -20,7 +20,7 @@ from .presets import PresetError, options
 from .video import SampledFrames, VideoInfo
 
 #: Part of the stamps: raise it when the same input and configuration give another result.
-VERSION = 1
+VERSION = 2
 
 _BACKENDS = "measured, vjepa2"
 
@@ -31,13 +31,27 @@ class Encoder(Protocol):
     Attributes:
         name: for people, files' metadata and FiftyOne runs
         long_side: pixels of the frames that it takes; None for frames at full size
+        identity: what its embeddings depend on, in plain JSON data
+        places: where processes with it work side by side, see ``workers``
+        decoder: that frames are decoded with, of ``video.DECODERS``
     """
 
-    name: str
-    long_side: int | None
+    @property
+    def name(self) -> str: ...
+    @property
+    def long_side(self) -> int | None: ...
+    @property
+    def identity(self) -> Mapping[str, Any]: ...
+    @property
+    def places(self) -> tuple[str, ...]: ...
+    @property
+    def decoder(self) -> str: ...
 
     def encode(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """(H, W, 3) uint8 RGB frames, in order -> (T, D) float16."""
+
+    def unload(self) -> None:
+        """Give the memory of the weights back; the next use loads them again."""
 
 
 class MeasuredEncoder:
@@ -45,10 +59,16 @@ class MeasuredEncoder:
 
     name = "measured descriptors (no model)"
     long_side: int | None = measured.LONG_SIDE
+    identity: Mapping[str, Any] = {"backend": "measured"}
+    places: tuple[str, ...] = ("",) * (os.cpu_count() or 1)
+    decoder = "software"
 
     def encode(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """See :class:`Encoder`."""
         return measured.descriptors(frames)
+
+    def unload(self) -> None:
+        """There are no weights."""
 
 
 def load(config: Mapping[str, Any]) -> Encoder:
@@ -74,7 +94,7 @@ def embed(path: str | os.PathLike[str], encoder: Encoder) -> tuple[np.ndarray, V
     Raises:
         VideoError: the file cannot be read to its end
     """
-    frames = SampledFrames(path, encoder.long_side)
+    frames = SampledFrames(path, encoder.long_side, encoder.decoder)
     embeddings = encoder.encode(frames)
     if frames.info is None or len(embeddings) != frames.info.samples:
         raise RuntimeError(f"{encoder.name} did not embed every sampled frame of {path}")

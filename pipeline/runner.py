@@ -6,24 +6,22 @@ that says what made it (see ``store.py``), so a run that was killed goes on wher
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
 import os
-import signal
 import time
 import traceback
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from itertools import islice
-from multiprocessing import get_context
+from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import captioning, embedding, parquet, presets, refinement, segmentation
+from .devices import DeviceLost
 from .presets import STAGES, Preset, PresetError
 from .store import (
     RunStore,
@@ -36,6 +34,7 @@ from .store import (
 )
 from .tree import MIN_SEGMENT_DURATION, Tree
 from .video import VideoError, VideoInfo
+from .workers import LostWorker, spread
 
 #: Videos of one ``part-*.parquet``.
 VIDEOS_PER_PART = 1000
@@ -100,12 +99,11 @@ class MissingStage(RuntimeError):
     """A stage was asked for whose input has not been made."""
 
 
-class LostWorker(RuntimeError):
-    """A worker process died over a video."""
-
-
 # Reasons that are complete as they stand; anything else is a defect, kept with its traceback.
-_EXPECTED = (VideoError, PresetError, MissingStage, LostWorker, StoreError, OSError, MemoryError)
+_EXPECTED = (
+    *(VideoError, PresetError, MissingStage, StoreError, DeviceLost),
+    *(OSError, MemoryError),
+)
 
 
 def models(preset: Preset) -> dict[str, str]:
@@ -119,7 +117,7 @@ def annotate(
     preset: Preset,
     store: RunStore,
     stages: Sequence[str] = STAGES,
-    workers: int = 1,
+    workers: int | None = 1,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Run stages of the pipeline over videos and write their trees to ``part-*.parquet``.
@@ -129,7 +127,9 @@ def annotate(
         preset: what fills the roles
         store: the run's folder; what it holds already is reused where nothing changed
         stages: of :data:`STAGES`; run in their order, the others' results are taken as they are
-        workers: processes that work side by side, a video each
+        workers: processes that work side by side, a video each, spread over the GPUs that there
+            are; 1 = this process; None = for each stage as many as suit it: a GPU each, on a CPU
+            this process for a model that fills the cores by itself, else as many as there are cores
         on_progress: called after each video of each stage
 
     Raises:
@@ -137,15 +137,17 @@ def annotate(
         StoreError: another process works on this run
     """
     stages = tuple(stage for stage in STAGES if stage in stages)
+    _unload()  # a local model may have changed since
     summary = Summary(preset.name, stages, str(store.folder), models(preset))
     with store.lock():
         store.write_config({"preset": preset.to_dict(), "models": summary.models})
+        run = _Run.of(preset, store)
         reused: dict[str, set[str]] = {video.uid: set() for video in videos}
         for stage in stages:
             started = time.monotonic()
             todo = [video for video in videos if video.uid not in summary.failed]
             failed = 0
-            outcomes = _outcomes(stage, todo, preset, store.folder, workers)
+            outcomes = _outcomes(stage, todo, run, workers)
             for finished, (video, outcome) in enumerate(outcomes, start=1):
                 if isinstance(outcome, BaseException):
                     failed += 1
@@ -159,11 +161,12 @@ def annotate(
                     on_progress(
                         Progress(stage, video.uid, finished, failed, len(todo), elapsed, left)
                     )
+            _unload()  # the next stage's model may need all of the memory
             summary.seconds[stage] = round(time.monotonic() - started, 3)
         complete = [video for video in videos if video.uid not in summary.failed]
         summary.done = [video.uid for video in complete]
         summary.reused = [uid for uid in summary.done if reused[uid] == set(stages)]
-        summary.nodes = _write_parts(store, complete, preset, summary.models)
+        summary.nodes = _write_parts(store, complete, run, summary.models)
         summary.parts = [str(path) for path in store.parts()]
         write_json(store.folder / "summary.json", summary.to_dict())
     return summary
@@ -176,6 +179,8 @@ def read_parts(folder: Path, uids: Collection[str]) -> Iterator[Tree]:
 
 
 def _reason(store: RunStore, video: Video, stage: str, error: BaseException) -> str:
+    if isinstance(error, LostWorker):
+        return f"{video.path}: {error}; try fewer workers"
     if isinstance(error, _EXPECTED):
         return str(error) or type(error).__name__
     log = store.folder / "errors.log"
@@ -190,14 +195,25 @@ def _reason(store: RunStore, video: Video, stage: str, error: BaseException) -> 
 _MODULES: Mapping[str, Any] = {"embed": embedding, "caption": captioning, "refine": refinement}
 
 
+# What fills each role in this process, by the role and its configuration.
+_loaded: dict[tuple[str, str], Any] = {}
+
+
 def _load(role: str, preset: Preset) -> Any:
-    """What fills the role, loaded once per process."""
-    return _loaded(role, json.dumps(getattr(preset, role)))
+    """What fills the role, loaded once per process and stage."""
+    config = getattr(preset, role)
+    key = role, json.dumps(config)
+    if key not in _loaded:
+        _loaded[key] = _MODULES[role].load(config)
+    return _loaded[key]
 
 
-@lru_cache(maxsize=len(_MODULES))
-def _loaded(role: str, config: str) -> Any:
-    return _MODULES[role].load(json.loads(config))
+def _unload() -> None:
+    """Let go of all that this process has loaded."""
+    for model in list(_loaded.values()):
+        if hasattr(model, "unload"):
+            model.unload()
+    _loaded.clear()
 
 
 def _segmentation_options(preset: Preset) -> dict[str, Any]:
@@ -211,31 +227,53 @@ def _segmentation_options(preset: Preset) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class _Run:
+    """What is the same for all videos of a run; every worker gets it.
+
+    ``makers`` is, by role, what the results depend on: of its preset what is not about speed alone.
+    """
+
+    preset: Preset
+    folder: Path
+    makers: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, preset: Preset, store: RunStore) -> _Run:
+        makers = {
+            role: getattr(_load(role, preset), "identity", getattr(preset, role))
+            for role in _MODULES
+        }
+        return cls(preset, store.folder, {**makers, "segment": preset.segment})
+
+
+@dataclass(frozen=True)
 class _Stamps:
     """What makes each result of one video; each depends on those before it."""
 
     video: str
     embeddings: str
+    merges: str
     tree: str
     captions: str
     annotations: str
 
     @classmethod
-    def of(cls, video: Video, preset: Preset) -> _Stamps:
+    def of(cls, video: Video, makers: Mapping[str, Any]) -> _Stamps:
         source = fingerprint(video.path)
-        embeddings = stamp(source, preset.embed, embedding.VERSION)
-        tree = stamp(embeddings, preset.segment, segmentation.VERSION, video.uid)
-        captions = stamp(tree, preset.caption, captioning.VERSION)
-        annotations = stamp(captions, preset.refine, refinement.VERSION, video.metadata)
-        return cls(source, embeddings, tree, captions, annotations)
+        embeddings = stamp(source, makers["embed"], embedding.VERSION)
+        merges = stamp(embeddings, segmentation.VERSION)
+        tree = stamp(embeddings, makers["segment"], segmentation.VERSION, video.uid)
+        captions = stamp(tree, makers["caption"], captioning.VERSION)
+        annotations = stamp(captions, makers["refine"], refinement.VERSION, video.metadata)
+        return cls(source, embeddings, merges, tree, captions, annotations)
 
 
-def _run_stage(stage: str, video: Video, preset: Preset, folder: Path) -> bool:
+def _run_stage(stage: str, run: _Run, video: Video) -> bool:
     """Run one stage of one video; returns whether all of its result was there before."""
     if not video.path.exists():
         raise VideoError(f"{video.path}: no such file")
-    files = VideoFolder(folder / folder_name(video.uid))
-    return _STAGE_FUNCTIONS[stage](video, preset, _Stamps.of(video, preset), files)
+    files = VideoFolder(run.folder / folder_name(video.uid))
+    return _STAGE_FUNCTIONS[stage](video, run.preset, _Stamps.of(video, run.makers), files)
 
 
 def _embed(video: Video, preset: Preset, stamps: _Stamps, files: VideoFolder) -> bool:
@@ -253,8 +291,13 @@ def _segment(video: Video, preset: Preset, stamps: _Stamps, files: VideoFolder) 
     if not files.has("embeddings", stamps.embeddings):
         raise MissingStage(f"{video.path} is not embedded yet: run the stage embed too")
     info = VideoInfo.from_dict(files.load("video", stamps.video))
-    embeddings = files.load("embeddings", stamps.embeddings)
-    tree = segmentation.segment(embeddings, info.fps, video.uid, **_segmentation_options(preset))
+    # Kept, since it takes most of the time and no setting changes it: other cuts are at once there.
+    if files.has("merges", stamps.merges):
+        merges = files.load("merges", stamps.merges)
+    else:
+        merges = segmentation.ward_dendrogram(files.load("embeddings", stamps.embeddings))
+        files.save("merges", stamps.merges, merges.astype(np.int32))
+    tree = segmentation.cut(merges, info.fps, video.uid, **_segmentation_options(preset))
     files.save("tree", stamps.tree, tree.to_dict())
     return False
 
@@ -311,9 +354,9 @@ def _filled(tree: Tree, lines: Sequence[dict[str, Any]]) -> tuple[Tree, int]:
     return dataclasses.replace(tree, segments=tuple(segments)), len(texts)
 
 
-def _finished_tree(store: RunStore, video: Video, preset: Preset) -> Tree | None:
+def _finished_tree(store: RunStore, video: Video, run: _Run) -> Tree | None:
     """As much of the tree as has been made; None before segmentation."""
-    stamps, files = _Stamps.of(video, preset), store.video(video.uid)
+    stamps, files = _Stamps.of(video, run.makers), store.video(video.uid)
     if not files.has("tree", stamps.tree):
         return None
     tree, _ = _captioned(video, stamps, files)
@@ -326,73 +369,30 @@ _Outcome = bool | BaseException
 
 
 def _outcomes(
-    stage: str, videos: Sequence[Video], preset: Preset, folder: Path, workers: int
+    stage: str, videos: Sequence[Video], run: _Run, count: int | None
 ) -> Iterator[tuple[Video, _Outcome]]:
     """(video, whether its result was there, or the error) as they come."""
-    if workers <= 1 or len(videos) <= 1:
-        for video in videos:
-            try:
-                yield video, _run_stage(stage, video, preset, folder)
-            except Exception as error:
-                yield video, error
+    places = _places(stage, run.preset)
+    places = tuple(islice(cycle(places), count or len(places)))[: len(videos)]
+    # What happens to a GPU's process stays there, and with its end all of the memory is free again.
+    if count != 1 and (len(places) > 1 or any(places)):
+        yield from spread(partial(_run_stage, stage, run), videos, places)
         return
-    lost = yield from _pool(stage, videos, preset, folder, workers)
-    # A worker that died took its pool along. Each video that was left is tried again in a process
-    # of its own, so that the one at fault is found and the others are done.
-    for video in lost:
-        if (yield from _pool(stage, [video], preset, folder, 1)):
-            reason = "its worker process died (killed, or out of memory); try fewer workers"
-            yield video, LostWorker(f"{video.path}: {reason}")
+    for video in videos:
+        try:
+            yield video, _run_stage(stage, run, video)
+        except Exception as error:
+            yield video, error
 
 
-def _pool(
-    stage: str, videos: Sequence[Video], preset: Preset, folder: Path, workers: int
-) -> Generator[tuple[Video, _Outcome], None, list[Video]]:
-    """Like :func:`_outcomes`; returns the videos that were lost with a worker."""
-    lost: list[Video] = []
-    workers = min(workers, len(videos))
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(os.getpid(), max(1, (os.cpu_count() or 1) // workers)),
-    )
-    try:
-        waiting: dict[Future[bool], Video] = {
-            pool.submit(_run_stage, stage, video, preset, folder): video for video in videos
-        }
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                video, error = waiting.pop(future), future.exception()
-                if isinstance(error, BrokenProcessPool):
-                    lost.append(video)
-                else:
-                    yield video, future.result() if error is None else error
-    except BaseException:
-        # Ctrl-C, or nobody listens any more: what is under way is worth less than stopping now.
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    return lost
-
-
-def _start_worker(parent: int, threads: int) -> None:
-    """Leave Ctrl-C to the parent process, and end with it, however it ends; take some threads.
-
-    Workers that each take all the cores spend most of their time waiting for one another.
-    """
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the line above
-        os._exit(1)
+def _places(stage: str, preset: Preset) -> tuple[str, ...]:
+    """Where processes of a stage may work: what its model says, or else each core."""
+    cores = ("",) * (os.cpu_count() or 1)
+    return getattr(_load(stage, preset), "places", cores) if stage in _MODULES else cores
 
 
 def _write_parts(
-    store: RunStore, videos: Sequence[Video], preset: Preset, models: Mapping[str, str]
+    store: RunStore, videos: Sequence[Video], run: _Run, models: Mapping[str, str]
 ) -> int:
     """Bring the run's parquet files up to date; returns how many nodes the videos' trees have.
 
@@ -404,7 +404,7 @@ def _write_parts(
 
     def finished(uid: str) -> Tree | None:
         nonlocal nodes
-        tree = _finished_tree(store, waiting.pop(uid), preset)
+        tree = _finished_tree(store, waiting.pop(uid), run)
         nodes += len(tree) if tree else 0
         return tree
 

@@ -38,7 +38,9 @@ class Selection:
         Reads the id column and those that the conditions need, and of the nodes at most the brief
         actions: a small part of a file, of which a reader over HTTP fetches no more either.
         """
-        for batch in file.iter_batches(_ROWS, columns=self._columns(file)):
+        # In this thread alone: one of pyarrow's that still holds a Python object (a range of a file
+        # elsewhere) when the program ends would abort it.
+        for batch in file.iter_batches(_ROWS, columns=self._columns(file), use_threads=False):
             for row in batch.to_pylist():
                 if row["video_uid"] and self._fits(row):
                     yield row["video_uid"]

@@ -96,6 +96,7 @@ class VideoFolder:
     _EXTENSIONS: Mapping[str, str] = {
         "video": "json",
         "embeddings": "npy",
+        "merges": "npy",
         "tree": "json",
         "captions": "jsonl",
         "annotations": "jsonl",

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
@@ -181,7 +182,11 @@ class Tree:
         return {
             "video_uid": self.video_uid,
             "metadata": None if self.metadata is None else dict(self.metadata),
-            "nodes": [asdict(s) for s in self.segments],
+            "nodes": [
+                # As dataclasses.asdict, which looks at every text to see whether it is one.
+                {name: getattr(s, name) for name in _SEGMENT_FIELDS} | {"gpt": deepcopy(s.gpt)}
+                for s in self.segments
+            ],
         }
 
     @classmethod
@@ -189,7 +194,7 @@ class Tree:
         """The inverse of :meth:`to_dict`; text fields may be missing.
 
         Raises:
-            ValueError: where a node's id, level, start or end is missing
+            ValueError: where a node's id, level, start or end is missing, or a time is no number
         """
         segments = []
         for i, node in enumerate(row.get("nodes") or ()):
@@ -198,6 +203,8 @@ class Tree:
             ]
             if missing:
                 raise ValueError(f"node {i} has no {', '.join(missing)}")
+            if not (math.isfinite(node["start"]) and math.isfinite(node["end"])):
+                raise ValueError(f"node {i} lasts from {node['start']} to {node['end']}")
             segments.append(Segment(**{k: node.get(k) for k in _SEGMENT_FIELDS}))
         return cls(row["video_uid"], tuple(segments), row.get("metadata"))
 

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pipeline.samplekit import Kit
+    from tests.hub import Hub
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -113,6 +114,15 @@ def fo() -> ModuleType:
     import fiftyone
 
     return fiftyone
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A hub on this machine with an empty repository."""
+    from tests.hub import serve
+
+    with serve() as hub:
+        yield hub
 
 
 @pytest.fixture

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+SCRIPT = Path(__file__).parent.parent / "download_scripts" / "download_videos.sh"
 
 #: A fault of one request: an HTTP status, with a ``Retry-After`` or without; the connection cut
 #: half-way ("cut"); silence half-way for as long as ``Site.silence`` ("stall"); or "none": yt-dlp's
@@ -121,10 +126,27 @@ def serve() -> Iterator[Site]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     site.url_template = f"http://127.0.0.1:{server.server_port}/watch/{{id}}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield site
     finally:
         ended.set()
         server.shutdown()
         server.server_close()
+
+
+def shell(folder: Path, *arguments: str, **variables: object) -> subprocess.CompletedProcess[str]:
+    """Run download_videos.sh in a folder."""
+    return subprocess.run(
+        [SCRIPT, *arguments],
+        cwd=folder,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def environment(**variables: object) -> dict[str, str]:
+    """The environment with more variables."""
+    return {**os.environ, **{name: str(value) for name, value in variables.items()}}

@@ -7,8 +7,9 @@ from pathlib import Path
 
 # pipeline/ from the ground up; what stands on one line may import its neighbours.
 FLOORS = (
-    "tree store",
-    "parquet video chat download metrics report measured presets samplekit selection vjepa",
+    "tree store ahead progress",
+    "parquet video download metrics report measured presets samplekit selection vjepa hub "
+    "devices workers chat",
     "embedding segmentation captioning refinement",
     "runner",
     "child",

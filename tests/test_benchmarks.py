@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import bench_embed
+from benchmarks import bench_embed, bench_parse
 from benchmarks.timing import side_by_side
 
 
@@ -50,3 +52,19 @@ def test_embedding_is_measured_with_torch_transformers_and_numpy_alone(repo):
     peers = next(row for row in rows if row["what"].startswith("peers"))
     assert peers["more"]["difference"] < 1e-2
     assert not [row for row in rows if "file" in row["what"]]
+
+
+@pytest.mark.fiftyone
+@pytest.mark.slow
+def test_parsing_is_measured_and_leaves_nothing_behind(fo, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    before = fo.list_datasets()
+    rows = bench_parse.run(sizes=(30, 60), wanted=3)
+    ways = list(bench_parse.WAYS) if importlib.util.find_spec("datasets") else ["parse_to"]
+    assert len(rows) == 2 * len(ways)
+    for row in rows[:: len(ways)]:
+        assert row.ratio == 1 and "parse_to_fiftyone.py" in row.what
+    assert all(row.seconds > 0 and row.more["peak MB"] > 100 for row in rows)
+    assert fo.list_datasets() == before
+    assert list(tmp_path.iterdir()) == []

@@ -184,6 +184,23 @@ def test_segment_cuts_given_embeddings(cli, tmp_path):
     assert json.loads(done.stdout)["nodes"] == len(tree)
 
 
+def test_segment_cuts_one_dendrogram_by_several_durations(cli, tmp_path):
+    embeddings = np.random.default_rng(0).normal(size=(200, 3)).cumsum(axis=0)
+    np.save(tmp_path / "clip.npy", embeddings)
+    done = cli(
+        *("segment", "--fps", "25", "--min-duration", "0.5,2,8", "clip.npy"),
+        *("--out", "tree.parquet", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    cuts = json.loads(done.stdout)["cuts"]
+    assert [cut["out"] for cut in cuts] == [f"tree-{s}.parquet" for s in ("0.5", "2", "8")]
+    for cut in cuts:
+        (tree,) = read_trees(tmp_path / cut["out"])
+        assert len(tree) == cut["nodes"]
+        assert min(s.duration for s in tree.segments) >= cut["min_duration"]
+    assert cuts[0]["nodes"] > cuts[1]["nodes"] > cuts[2]["nodes"] > 1
+
+
 def test_compare_prints_a_table_or_numbers_for_machines(cli, kit, kit_run):
     part = kit_run / "part-00000.parquet"
     done = cli("compare", kit.parquet, part)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import subprocess
-import sys
-from datetime import date
 
 import pytest
 
 from pipeline import dataset as datasets
-from pipeline.parquet import read_trees, write_trees
+from pipeline.parquet import read_trees
 from pipeline.tree import Tree
+from tests.clips import H264, clip
 
 pytestmark = pytest.mark.fiftyone
 
@@ -74,6 +71,39 @@ def test_the_frames_that_sampling_adds_at_the_end_do_not_count_as_cut(kit):
     assert not any(label.truncated for label in labels)
 
 
+def test_labels_are_stored_just_as_fiftyone_itself_stores_them(fo, dataset, kit):
+    tree = kit.trees()["kitTea_0001"]
+    clip = datasets.Clip(25.0, 600, limit=10.0)
+    detections = [
+        fo.TemporalDetection(
+            label=s.plm_caption,
+            support=clip.support(s.start, s.end),
+            node_id=s.node_id,
+            parent_id=s.parent_id,
+            level=s.level,
+            tier=tree.tier(s),
+            start=s.start,
+            end=s.end,
+            truncated=s.end > 10,
+        )
+        for s in tree.segments
+        if s.start < 10
+    ]
+    theirs = fo.TemporalDetections(detections=detections).to_dict()
+    ours = datasets.labels(tree, clip, "plm_caption").to_dict()
+    for mine, other in zip(ours["detections"], theirs["detections"], strict=True):
+        assert list(mine) == list(other)
+        assert type(mine.pop("_id")) is type(other.pop("_id"))
+    assert ours == theirs
+    # The dataset's schema says the same of them as FiftyOne finds in them.
+    datasets.add_ground_truth(dataset, [tree], _paths(kit), label_kinds="all")
+    declared = dataset.get_field_schema(flat=True)
+    dataset.add_dynamic_sample_fields()
+    assert set(dataset.get_field_schema(flat=True)) == set(declared)
+    found = dataset.get_dynamic_field_schema()
+    assert not [path for path in found if "detections" in path]
+
+
 # -- ground truth ------------------------------------------------------------------------------
 
 
@@ -122,7 +152,6 @@ def test_nulls_and_nonsense_in_the_annotations_load(dataset, kit):
     uid = kit.videos[0].spec.uid
     tree = kit.trees()[uid]
     metadata = dict.fromkeys(tree.metadata) | {
-        "upload_date": "not a day",
         "transcript": [{"time": None, "text": "a"}, {"time": "1.5", "text": "b  c"}],
     }
     bare = [
@@ -134,6 +163,7 @@ def test_nulls_and_nonsense_in_the_annotations_load(dataset, kit):
     assert summary.failed == {}
     sample = dataset.first()
     assert sample.title is None and sample.upload_date is None
+    assert sample.tags == [] and not sample.has_field("load_error")
     assert sample.transcript == "b c"
     assert [label.label for label in sample.gpt_action_brief.detections] == ["x"]
     assert sample.gpt_summary_brief.detections == []
@@ -366,102 +396,24 @@ def test_a_sample_without_trees_has_none(fo, kit):
     assert datasets.sample_trees(fo.Sample(filepath=str(kit.videos[0].path))) == []
 
 
-# -- parse_to_fiftyone.py ----------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("plain.mp4", H264),
+        ("silent.mp4", (*H264, "-an")),
+        ("ntsc.mp4", (*H264, "-r", "30000/1001")),
+        ("vfr.mp4", (*H264, "-vf", "select='lt(n,9)+not(mod(n,3))'", "-fps_mode", "vfr")),
+        ("b_frames.mp4", (*H264, "-preset", "medium", "-bf", "3")),
+        ("hevc.mp4", ("-c:v", "libx265", "-preset", "ultrafast", "-c:a", "aac")),
+        ("video.mkv", H264),
+        ("video.webm", ("-c:v", "libvpx", "-c:a", "libopus")),
+        ("video.ts", H264),
+        ("video.avi", ("-c:v", "mpeg4", "-an")),
+    ],
+)
+def test_a_files_facts_are_those_that_fiftyone_finds(fo, tmp_path, name, encoding):
+    from pipeline.dataset.ground_truth import _video_metadata
 
-
-@pytest.fixture
-def parse(repo, fo):
-    """Runs the script; the datasets that it makes are deleted."""
-    made = []
-
-    def run(*arguments):
-        command = [sys.executable, "download_scripts/parse_to_fiftyone.py", *map(str, arguments)]
-        made.append(arguments[arguments.index("--dataset-name") + 1])
-        return subprocess.run(command, cwd=repo, capture_output=True, text=True, timeout=300)
-
-    yield run
-    for name in filter(fo.dataset_exists, set(made)):
-        fo.delete_dataset(name)
-
-
-def test_the_script_makes_and_updates_a_dataset(fo, parse, kit, tmp_path):
-    call = ("--dataset-path", kit.folder, "--videos-dir", kit.folder / "videos")
-    call += ("--dataset-name", "test-parse", "--json")
-    done = parse(*call)
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
-    assert (summary["added"], summary["failed"]) == (4, {})
-    dataset = fo.load_dataset("test-parse")
-    assert dataset.persistent and len(dataset) == 4
-    dataset.first().tags.append("mine")
-    sample = dataset.first()
-    sample.tags.append("mine")
-    sample.save()
-    again = json.loads(parse(*call, "--clip-duration", "5").stdout)
-    assert (again["added"], again["updated"]) == (0, 4)
-    dataset.reload()
-    sample.reload()
-    assert sample.tags == ["mine"]
-    assert sample.gpt_action_brief.detections[0].truncated
-    assert isinstance(sample.upload_date, date)
-    whole = json.loads(parse(*call, "--clip-duration", "auto", "--labels", "all").stdout)
-    assert whole["updated"] == 4
-    dataset.reload()
-    sample = dataset[sample.id]
-    assert not sample.gpt_action_brief.detections[0].truncated
-    assert sample.plm_caption.detections
-    rebuilt = parse(*call, "--overwrite")
-    assert "deleting the dataset 'test-parse'" in rebuilt.stderr
-    assert json.loads(rebuilt.stdout)["added"] == 4
-
-
-def test_the_script_reports_broken_videos_and_rows_and_loads_the_rest(parse, kit, tmp_path):
-    videos = tmp_path / "videos"
-    videos.mkdir()
-    for _, path in kit.videos[:2]:
-        (videos / path.name).symlink_to(path)
-    (videos / f"{kit.videos[2].spec.uid}.mp4").write_text("no video")
-    (videos / "stranger_01.mp4").symlink_to(kit.videos[0].path)
-    done = parse(
-        *("--dataset-path", kit.parquet, "--videos-dir", videos),
-        *("--dataset-name", "test-parse-broken", "--json"),
-    )
-    assert done.returncode == 1
-    summary = json.loads(done.stdout)
-    assert (summary["added"], summary["samples"]) == (2, 3)
-    assert set(summary["failed"]) == {kit.videos[2].spec.uid}
-    assert summary["without_annotations"] == ["stranger_01"]
-
-
-def test_the_script_names_what_is_missing(parse, kit, tmp_path):
-    (tmp_path / "empty").mkdir()
-    write_trees(tmp_path / "none.parquet", [])
-    videos = ("--videos-dir", kit.folder / "videos", "--dataset-name", "test-parse-none")
-    cases = {
-        ("--dataset-path", tmp_path / "nowhere", *videos): "nowhere does not exist",
-        ("--dataset-path", tmp_path / "empty", *videos): "empty holds no parquet files",
-        ("--dataset-path", kit.videos[0].path, *videos): "is not a readable parquet file",
-        (
-            "--dataset-path",
-            kit.folder,
-            *videos,
-            "--clip-duration",
-            "-1",
-        ): "neither a number",
-        (
-            "--dataset-path",
-            kit.folder,
-            *videos[2:],
-            "--videos-dir",
-            tmp_path / "no",
-        ): "fetch videos",
-        (
-            *("--dataset-path", kit.folder, *videos[2:]),
-            *("--videos-dir", tmp_path / "empty"),
-        ): "holds no videos",
-    }
-    for arguments, reason in cases.items():
-        done = parse(*arguments)
-        assert done.returncode == 2, arguments
-        assert reason in done.stderr.splitlines()[-1], done.stderr
-        assert "Traceback" not in done.stderr
+    clip(tmp_path / name, *encoding)
+    expected = fo.VideoMetadata.build_for(str(tmp_path / name))
+    assert _video_metadata(tmp_path / name).to_dict() == expected.to_dict()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -23,9 +22,8 @@ from pipeline.download import (
 from pipeline.download.settings import js_runtimes
 from pipeline.download.source import wants_section
 from tests.clips import H264, clip, has_encoder, packets, probe, shown
-from tests.site import Site, serve
+from tests.site import SCRIPT, Site, environment, serve, shell
 
-SCRIPT = Path(__file__).parent.parent / "download_scripts" / "download_videos.sh"
 MAX_DURATION = 2.0
 
 
@@ -349,21 +347,6 @@ def test_a_section_that_is_cut_off_is_no_video(
 
 
 # -- settings and the shell command ----------------------------------------------------------------
-
-
-def shell(folder: Path, *arguments: str, **variables: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [SCRIPT, *arguments],
-        cwd=folder,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def environment(**variables: object) -> dict[str, str]:
-    return {**os.environ, **{name: str(value) for name, value in variables.items()}}
 
 
 def test_the_shell_command_works_from_any_folder(site: Site, run: Run, tmp_path: Path) -> None:

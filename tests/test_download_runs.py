@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import signal
@@ -28,9 +27,8 @@ from pipeline.download import (
 )
 from pipeline.download.log import hider
 from tests.clips import H264, clip
-from tests.site import Fault, Site, serve
+from tests.site import SCRIPT, Fault, Site, environment, serve, shell
 
-SCRIPT = Path(__file__).parent.parent / "download_scripts" / "download_videos.sh"
 VIDEO = "a_video____"
 
 
@@ -319,21 +317,6 @@ def test_secrets_are_hidden_in_any_text() -> None:
 
 
 # -- stops and kills -------------------------------------------------------------------------------
-
-
-def shell(folder: Path, *arguments: str, **variables: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [SCRIPT, *arguments],
-        cwd=folder,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def environment(**variables: object) -> dict[str, str]:
-    return {**os.environ, **{name: str(value) for name, value in variables.items()}}
 
 
 def test_two_runs_cannot_work_in_one_folder(site: Site, tmp_path: Path) -> None:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
-import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from benchmarks.synthetic import write_parts
 from pipeline.parquet import write_trees
 from pipeline.tree import Tree
+from tests.hub import COMMIT, REPOSITORY, Hub
 
 SCRIPT = Path(__file__).parent.parent / "download_scripts" / "extract_video_ids.py"
-REPOSITORY = "facebook/action100m-preview"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-TOKEN = "hf_only_for_this_test"
 
 
 def extract(folder: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -74,6 +67,7 @@ def test_files_in_the_folder_itself_are_read_too_and_limit_takes_the_first(tmp_p
         "files": 1,
         "malformed": 0,
         "failed": {},
+        "download": None,
     }
     assert (tmp_path / "few.txt").read_text() == "video_00000\nvideo_00001\n"
 
@@ -125,105 +119,6 @@ def test_a_wrong_call_is_status_2(tmp_path: Path, arguments: list[str], message:
 # -- the hub -------------------------------------------------------------------------------------
 
 
-@dataclass
-class Hub:
-    """A dataset repository behind the hub's routes, and what was asked of it."""
-
-    endpoint: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    private: bool = False
-    sent: int = 0  # bytes of files
-    requests: list[str] = field(default_factory=list)
-
-    def entry(self, path: str) -> dict[str, object]:
-        content = self.files[path]
-        oid = hashlib.sha1(content).hexdigest()
-        return {"type": "file", "path": path, "size": len(content), "oid": oid}
-
-    def variables(self, folder: Path) -> dict[str, str]:
-        return {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(folder / "hf"), "HF_TOKEN": TOKEN}
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    hub = Hub()
-    api, resolve = f"/api/datasets/{REPOSITORY}", f"/datasets/{REPOSITORY}/resolve/"
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            path = unquote(urlsplit(self.path).path)
-            hub.requests.append(f"{self.command} {path}")
-            if hub.private and self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                self.answer(401, b"", {"X-Error-Message": "no access"})
-            elif path in (api, f"{api}/revision/main", f"{api}/revision/{COMMIT}"):
-                siblings = [{"rfilename": name} for name in hub.files]
-                self.json({"id": REPOSITORY, "sha": COMMIT, "siblings": siblings})
-            elif match := re.fullmatch(rf"{api}/tree/(main|{COMMIT})/?(.*)", path):
-                self.tree(match[2])
-            elif path.startswith(resolve) and path.split("/", 6)[6] in hub.files:
-                self.file(hub.files[path.split("/", 6)[6]])
-            else:
-                code = "RepoNotFound" if REPOSITORY not in path else "EntryNotFound"
-                self.answer(404, b"", {"X-Error-Code": code})
-
-        do_HEAD = do_GET
-
-        def do_POST(self) -> None:
-            hub.requests.append(f"POST {self.path}")
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            wanted = json.loads(body)["paths"]
-            self.json([hub.entry(path) for path in wanted if path in hub.files])
-
-        def tree(self, folder: str) -> None:
-            inside = [path for path in hub.files if path.startswith(f"{folder}/" if folder else "")]
-            if not inside:
-                self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
-            elif folder or "recursive=true" in self.path.lower():
-                self.json([hub.entry(path) for path in inside])
-            else:
-                folders = {path.split("/")[0] for path in inside if "/" in path}
-                entries = [{"type": "directory", "path": f, "oid": "0" * 40} for f in folders]
-                self.json(entries + [hub.entry(path) for path in inside if "/" not in path])
-
-        def file(self, content: bytes) -> None:
-            headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
-            headers["Accept-Ranges"] = "bytes"
-            if match := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
-                first, last = int(match[1]), int(match[2] or len(content) - 1)
-                headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-                part = content[first : last + 1]
-                self.answer(206, part, headers)
-            else:
-                part = content
-                self.answer(200, part, headers)
-            if self.command == "GET":
-                hub.sent += len(part)
-
-        def json(self, value: object) -> None:
-            self.answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
-
-        def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield hub
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.fixture
 def filled_hub(hub: Hub, tmp_path: Path) -> Hub:
     """Two parquet files, most of whose bytes are texts."""
@@ -273,17 +168,100 @@ def test_a_private_repository_is_read_with_the_token_at_a_revision(
     assert "Traceback" not in refused.stderr and "hf_other" not in refused.stderr
 
 
-def test_download_fetches_whole_files_once(filled_hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lfs", [True, False], ids=["LFS", "git"])
+def test_download_fetches_whole_files_once(filled_hub: Hub, tmp_path: Path, lfs: bool) -> None:
+    filled_hub.lfs = lfs
     variables = filled_hub.variables(tmp_path)
-    result = extract(tmp_path, "--download", **variables)
+    result = extract(tmp_path, "--download", "--limit", 3, "--json", **variables)
     assert result.returncode == 0, result.stderr
-    for name, content in filled_hub.files.items():
-        if name.endswith(".parquet"):
-            assert (tmp_path / "action100m-preview" / name).read_bytes() == content
-    assert "80 ids in video_ids.txt, from 2 files of action100m-preview" in result.stderr
-    sent = filled_hub.sent
+    assert fetched_as_on(filled_hub, tmp_path)
+    names = [name for name in filled_hub.files if name.endswith(".parquet")]
+    size = sum(len(filled_hub.files[name]) for name in names)
+    assert "2 files fetched into action100m-preview" in result.stderr
+    assert "3 ids in video_ids.txt, from 2 files of action100m-preview" in result.stderr
+    assert json.loads(result.stdout)["download"] == {
+        "fetched": names,
+        "complete": [],
+        "received": size,
+        "failed": {},
+    }
+    filled_hub.ranges.clear()
+    result = extract(tmp_path, "--download", "--json", **variables)
+    assert json.loads(result.stdout)["download"] == {
+        "fetched": [],
+        "complete": names,
+        "received": 0,
+        "failed": {},
+    }
+    assert filled_hub.ranges == []
+
+
+def fetched_as_on(hub: Hub, folder: Path) -> bool:
+    """Whether the folder has the hub's parquet files, and nothing else beside them."""
+    data = folder / "action100m-preview" / "data"
+    here = {f"data/{path.name}": path.read_bytes() for path in data.iterdir()}
+    return here == {name: text for name, text in hub.files.items() if name.endswith(".parquet")}
+
+
+@pytest.mark.parametrize("lfs", [True, False], ids=["LFS", "git"])
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_download_fetches_what_is_damaged_again_and_no_other_file(
+    filled_hub: Hub, tmp_path: Path, damage: str, lfs: bool
+) -> None:
+    filled_hub.lfs = lfs
+    variables = filled_hub.variables(tmp_path)
     assert extract(tmp_path, "--download", **variables).returncode == 0
-    assert filled_hub.sent == sent
+    bad = tmp_path / "action100m-preview/data/part-00001.parquet"
+    content = bytearray(bad.read_bytes())
+    if damage == "cut":
+        del content[len(content) // 2 :]
+    else:
+        content[len(content) // 2] ^= 1  # the size is the same, and so is the time
+    times = (bad.stat().st_atime, bad.stat().st_mtime)
+    bad.write_bytes(content)
+    os.utime(bad, times)
+    filled_hub.ranges.clear()
+    assert extract(tmp_path, "--download", **variables).returncode == 0
+    assert fetched_as_on(filled_hub, tmp_path)
+    assert filled_hub.ranges == [("data/part-00001.parquet", 0)]
+
+
+def test_a_damaged_beginning_is_not_gone_on_with(filled_hub: Hub, tmp_path: Path) -> None:
+    variables = filled_hub.variables(tmp_path)
+    filled_hub.stall_after = 500_000
+    with subprocess.Popen(
+        [sys.executable, SCRIPT, "--download"],
+        cwd=tmp_path,
+        env={**os.environ, **variables},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        data = tmp_path / "action100m-preview" / "data"
+        deadline = time.monotonic() + 30
+        while len(started := sorted(data.glob(".*.incomplete"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.kill()
+    for path in started:
+        path.write_bytes(b"x" * 1000)
+    filled_hub.stall_after = None
+    assert extract(tmp_path, "--download", **variables).returncode == 0
+    assert fetched_as_on(filled_hub, tmp_path)
+
+
+def test_a_file_that_is_not_what_the_hub_lists_is_not_taken(
+    filled_hub: Hub, tmp_path: Path
+) -> None:
+    name = "data/part-00001.parquet"
+    filled_hub.lies[name] = filled_hub.files[name][:-1] + b"?"
+    result = extract(tmp_path, "--download", "--json", **filled_hub.variables(tmp_path))
+    assert result.returncode == 1
+    summary = json.loads(result.stdout)
+    assert summary["download"]["failed"] == {
+        name: f"{name} arrived with another hash than the hub lists"
+    }
+    assert summary["ids"] == 40
+    data = tmp_path / "action100m-preview" / "data"
+    assert [path.name for path in data.iterdir()] == ["part-00000.parquet"]
 
 
 def test_a_broken_file_on_the_hub_is_named_and_the_others_are_read(
@@ -294,7 +272,8 @@ def test_a_broken_file_on_the_hub_is_named_and_the_others_are_read(
     assert result.returncode == 1
     assert len((tmp_path / "video_ids.txt").read_text().split()) == 40
     (failed,) = json.loads(result.stdout)["failed"].items()
-    assert failed[0].endswith("data/part-00001.parquet") and "\n" not in failed[1]
+    assert failed[0] == f"data/part-00001.parquet of {REPOSITORY} on the hub"
+    assert "cannot be read" in failed[1] and "\n" not in failed[1]
 
 
 def test_an_unknown_repository_is_one_sentence(hub: Hub, tmp_path: Path) -> None:
@@ -304,3 +283,76 @@ def test_an_unknown_repository_is_one_sentence(hub: Hub, tmp_path: Path) -> None
         assert result.stderr.splitlines()[-1].startswith("error: cannot ")
         assert "some/thing" in result.stderr.splitlines()[-1]
         assert "Traceback" not in result.stderr
+
+
+@pytest.fixture(scope="module")
+def large_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 MB of annotations as large as real ones, in four files of five row groups each."""
+    folder = tmp_path_factory.mktemp("large")
+    write_parts(folder, rows=1200, rows_per_file=300, rows_per_group=60)
+    return folder
+
+
+# What of the files moves at most, in percent. Distinct actions are one column in every node.
+@pytest.mark.parametrize(
+    ("conditions", "percent", "fit"),
+    [
+        ([], 0.5, 1200),
+        (["--min-duration", 200], 0.5, None),
+        (["--query", "zq"], 1, None),
+        (["--has-transcript"], 0.5, None),
+        (["--min-actions", 40], 2, None),
+    ],
+    ids=["all", "duration", "query", "transcript", "actions"],
+)
+def test_the_id_list_moves_little_of_a_large_repository(
+    hub: Hub,
+    large_files: Path,
+    tmp_path: Path,
+    conditions: list[object],
+    percent: float,
+    fit: int | None,
+) -> None:
+    hub.add_folder(large_files)
+    assert hub.size > 190e6
+    result = extract(tmp_path, "--json", *conditions, **hub.variables(tmp_path))
+    assert result.returncode == 0, result.stderr
+    ids = json.loads(result.stdout)["ids"]
+    assert ids == fit if fit else 0 < ids < 1200
+    assert hub.sent < hub.size * percent / 100
+    print(f"{conditions}: {hub.sent} of {hub.size} bytes, {hub.sent / hub.size:.3%}")
+
+
+def test_a_killed_download_goes_on_where_it_was(
+    hub: Hub, large_files: Path, tmp_path: Path
+) -> None:
+    hub.add_folder(large_files)
+    hub.stall_after = 25_000_000
+    variables = hub.variables(tmp_path)
+    data = tmp_path / "action100m-preview" / "data"
+
+    def arrived() -> list[int]:
+        return sorted(path.stat().st_size for path in data.glob(".*.incomplete"))
+
+    with subprocess.Popen(
+        [sys.executable, SCRIPT, "--download"],
+        cwd=tmp_path,
+        env={**os.environ, **variables},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        # huggingface_hub hands over 10 MiB at a time: two of them have come, the third never does.
+        deadline = time.monotonic() + 30
+        while arrived() != [20 << 20] * 4:
+            assert time.monotonic() < deadline, arrived()
+            time.sleep(0.05)
+        process.kill()
+    assert not list(data.glob("*.parquet"))
+    hub.stall_after, hub.sent = None, 0
+    hub.ranges.clear()
+    result = extract(tmp_path, "--download", "--json", **variables)
+    assert result.returncode == 0, result.stderr
+    assert fetched_as_on(hub, tmp_path)
+    assert sorted(hub.ranges) == [(name, 20 << 20) for name in sorted(hub.files)]
+    rest = hub.size - 4 * (20 << 20)
+    assert json.loads(result.stdout)["download"]["received"] == rest
+    assert rest <= hub.sent < rest + 5_000  # and the list of the files

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.synthetic import write_parts
 from pipeline.parquet import (
     SCHEMA,
     ParquetError,
+    Part,
+    find_rows,
+    part_on_disk,
     read_models,
+    read_rows,
     read_trees,
     read_uids,
+    read_videos,
     write_trees,
 )
 from pipeline.segmentation import segment
@@ -235,6 +244,125 @@ def test_row_groups_without_wanted_videos_are_not_decoded(path):
     assert [t.video_uid for t in read_trees(path, video_uids=["v3", "v149"])] == ["v3", "v149"]
     with pytest.raises(ParquetError, match=r"part-00000.parquet is not a readable parquet file"):
         list(read_trees(path, video_uids=["v70"]))
+
+
+class CountedFile(io.FileIO):
+    """A file that notes which bytes are read."""
+
+    def __init__(self, path: Path, reads: list[tuple[int, int]]) -> None:
+        super().__init__(path)
+        self.reads = reads
+
+    def read(self, size: int | None = -1) -> bytes:
+        at = self.tell()
+        content = super().read(size)
+        self.reads.append((at, at + len(content)))
+        return content
+
+
+def counted(path: Path) -> tuple[Part, list[tuple[int, int]]]:
+    reads: list[tuple[int, int]] = []
+    return Part(str(path), lambda: CountedFile(path, reads), far=True), reads
+
+
+def extent(metadata: pq.FileMetaData, group: int) -> tuple[int, int]:
+    """The first byte of a row group and the one after its last."""
+    chunks = [metadata.row_group(group).column(i) for i in range(metadata.num_columns)]
+    first = min(min(filter(None, (c.dictionary_page_offset, c.data_page_offset))) for c in chunks)
+    return first, first + sum(c.total_compressed_size for c in chunks)
+
+
+def test_statistics_tell_which_row_groups_cannot_hold_an_id(path):
+    write_trees(path, (replace(small_tree(), video_uid=f"v{i:04d}") for i in range(640)))
+    part, reads = counted(path)
+    located = find_rows(part, ["v0070", "v0100", "v9999", "a"])
+    assert located.rows == {1: {6: "v0070", 36: "v0100"}}
+    # The ids are in order: of ten groups only the one that can hold them was looked into.
+    first, last = extent(located.metadata, 1)
+    start = extent(located.metadata, 9)[1]
+    assert [r for r in reads if r[0] < start and r[0] != 0] == [
+        (begin, end) for begin, end in reads if first <= begin < end <= last
+    ]
+    reads.clear()
+    assert [r.tree.video_uid for r in read_rows(located)] == ["v0070", "v0100"]
+    assert {r for r in reads if not first <= r[0] < r[1] <= last} <= {(0, 4)}
+    assert sum(end - begin for begin, end in reads) < 1.05 * (last - first)
+
+
+def test_ids_in_no_order_are_found_from_the_id_column_alone(tmp_path):
+    uids = write_parts(tmp_path, rows=300, rows_per_file=300, rows_per_group=30)
+    part, reads = counted(tmp_path / "part-00000.parquet")
+    located = find_rows(part, [uids[100], uids[299], "none"])
+    assert located.rows == {3: {10: uids[100]}, 9: {29: uids[299]}}
+    assert sum(end - begin for begin, end in reads) < 0.01 * Path(part.name).stat().st_size
+    assert [r.tree.video_uid for r in read_rows(located)] == [uids[100], uids[299]]
+
+
+def test_a_file_without_statistics_is_read_all_the_same(path):
+    rows = [small_tree(f"v{i}").to_dict() for i in range(40)]
+    table = pa.Table.from_pylist(rows, SCHEMA)
+    pq.write_table(table, path, row_group_size=10, write_statistics=False)
+    assert [t.video_uid for t in read_trees(path, ["v3", "v39"])] == ["v3", "v39"]
+
+
+@pytest.mark.slow
+def test_memory_does_not_depend_on_the_size_of_a_row_group(tmp_path, repo):
+    uids = write_parts(tmp_path, rows=1500, rows_per_file=1500, rows_per_group=1500)
+    (file,) = tmp_path.iterdir()
+    assert pq.ParquetFile(file).metadata.num_row_groups == 1
+    program = (
+        "import sys\n"
+        "from pipeline.parquet import read_trees\n"
+        "found = [tree.video_uid for tree in read_trees(sys.argv[1], sys.argv[2:])]\n"
+        "assert sorted(found) == sorted(sys.argv[2:]), found\n"
+        # Not ru_maxrss, in which this process counts too: the child begins as a copy of it.
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, file, uids[0], uids[1499]],
+        cwd=repo,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # The group is 500 MB decoded, and 240 MB as it lies in the file.
+    assert int(done.stdout) < 400_000
+
+
+def test_of_several_files_the_first_row_of_a_video_counts_and_the_rest_is_not_read(tmp_path):
+    for name, uids in (("a", ["v1", "v2"]), ("b", ["v2", "v3"]), ("c", ["v3", "v4"])):
+        trees = [replace(small_tree(uid), metadata={"title": name}) for uid in uids]
+        write_trees(tmp_path / f"{name}.parquet", trees)
+    parts = [part_on_disk(path) for path in sorted(tmp_path.iterdir())]
+    rows = list(read_videos(parts, {"v2", "v3", "none"}, pytest.fail))
+    assert [(r.tree.video_uid, r.tree.metadata["title"]) for r in rows] == [
+        ("v2", "a"),
+        ("v3", "b"),
+    ]
+    opened = []
+
+    def noting():
+        for part in [*parts, *parts * 10]:
+            opened.append(part.name)
+            yield part
+
+    assert len(list(read_videos(noting(), {"v1"}, pytest.fail, threads=2))) == 1
+    assert len(opened) <= 4
+
+
+def test_videos_of_a_file_that_breaks_off_are_named(path):
+    write_trees(path, (replace(small_tree(), video_uid=f"v{i}") for i in range(150)))
+    first, last = extent(pq.ParquetFile(path).metadata, 1)
+    with path.open("r+b") as raw:
+        raw.seek(first + (last - first) // 2)
+        raw.write(b"\xff" * ((last - first) // 4))
+    broken: list[str] = []
+    rows = list(
+        read_videos([part_on_disk(path)], {"v3", "v70"}, lambda part, why: broken.append(why))
+    )
+    assert [(r.tree.video_uid, r.problem is None) for r in rows] == [("v3", True), ("v70", False)]
+    assert len(broken) == 1 and "is not a readable parquet file" in broken[0]
+    assert rows[1].problem == broken[0]
 
 
 # -- what cannot be read -----------------------------------------------------------------------

@@ -51,7 +51,7 @@ def _changed(before: dict[str, int], folder: Path) -> set[str]:
 def test_a_run_leaves_each_videos_results_and_one_parquet_file(videos, kit_run):
     for video in videos:
         names = sorted(path.name.split("-")[0] for path in (kit_run / video.uid).iterdir())
-        assert names == ["annotations", "captions", "embeddings", "tree", "video"]
+        assert names == ["annotations", "captions", "embeddings", "merges", "tree", "video"]
     (part,) = kit_run.glob("part-*.parquet")
     assert read_uids(part) == [video.uid for video in videos]
     assert read_models(part)["embed"] == "measured descriptors (no model)"
@@ -96,6 +96,7 @@ def test_a_changed_video_is_done_again_and_a_moved_one_is_not(videos, run, kit, 
     assert _changed(before, run.folder) == {
         "video",
         "embeddings",
+        "merges",
         "tree",
         "captions",
         "annotations",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import pairwise
 
@@ -11,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.segmentation import cut, segment, ward_dendrogram
-from pipeline.tree import Tree, node_id
+from pipeline.tree import Segment, Tree, node_id
 from tests.brute_force import cut_merges, merge_costs, ward_merges
 from tests.real_trees import each_real_tree, needs_real_trees, real_trees
 
@@ -41,6 +45,31 @@ def random_merges(seed: int, frames: int) -> list[tuple[int, int]]:
         merges.append((chain[at], chain[at + 1]))
         chain[at : at + 2] = [frames + len(merges) - 1]
     return merges
+
+
+def assert_like_real_trees(tree: Tree, fps: Fraction, samples: int) -> None:
+    """What holds for all of the authors' trees, apart from what the texts add."""
+    tree.validate()
+    cuts = {0.0: 0, round(4 * samples / float(fps), 2): 4 * samples}
+    cuts |= {round((4 * i - 2) / float(fps), 2): 4 * i - 2 for i in range(1, samples)}
+
+    def frames(s: Segment) -> int:
+        return cuts[s.end] - cuts[s.start]  # KeyError: not midway between two samples
+
+    assert tree.segments[0] == tree.root
+    assert (tree.root.start, tree.root.end) == (0.0, round(4 * samples / float(fps), 2))
+    assert [(s.level, s.start) for s in tree.segments] == sorted(
+        (s.level, s.start) for s in tree.segments
+    )
+    for s in tree.segments:
+        children = tree.children(s)
+        assert len(children) in (0, 2)
+        assert s.node_id == node_id(tree.video_uid, s.start, s.end)
+        if children:
+            first, second = children
+            assert (first.start, first.end, second.end) == (s.start, second.start, s.end)
+            assert first.level == second.level == s.level + 1
+            assert all(frames(child) * 2 >= fps for child in children)  # half a second
 
 
 # -- the dendrogram ----------------------------------------------------------------------------
@@ -94,6 +123,24 @@ def test_one_frame_has_no_merges():
     assert ward_dendrogram([[1.0, 2.0]]).shape == (0, 2)
 
 
+def test_heights_that_fall_going_up_are_there_and_do_not_matter():
+    """With neighbours only, a merge can cost less than the one before: no cut may look at that."""
+    from scipy.sparse import diags_array
+    from sklearn.cluster import ward_tree
+
+    falls = 0
+    for seed in range(20):
+        embeddings = np.random.default_rng(seed).normal(size=(40, 2))
+        links = np.ones(39)
+        chain = diags_array([links, links], offsets=[-1, 1])
+        *_, heights = ward_tree(embeddings, connectivity=chain, return_distance=True)
+        falls += int((np.diff(heights) < 0).sum())
+        assert times(segment(embeddings, 25, "uid")) == cut_merges(
+            ward_merges(embeddings), Fraction(25), Fraction(1, 2)
+        )
+    assert falls > 10
+
+
 # -- the cut -----------------------------------------------------------------------------------
 
 
@@ -121,6 +168,50 @@ def test_any_dendrogram_is_cut_into_a_valid_tree(seed, frames, fps, min_duration
     assert all(
         s.duration >= float(min_duration) - 0.0101 for s in tree.segments if s.parent_id is not None
     )
+
+
+KINDS = {
+    "random": lambda rng, frames: rng.normal(size=(frames, 3)),
+    "drifting": lambda rng, frames: rng.normal(size=(frames, 3)).cumsum(axis=0),
+    "tied": lambda rng, frames: rng.integers(0, 3, size=(frames, 2)).astype(float),
+    "constant": lambda rng, frames: np.full((frames, 3), rng.normal()),
+    "duplicated": lambda rng, frames: rng.normal(size=(7, 3))[np.sort(rng.integers(0, 7, frames))],
+}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    seed=st.integers(0, 2**32 - 1),
+    frames=st.one_of(st.integers(1, 3), st.integers(4, 80)),
+    fps=st.sampled_from(RATES),
+    half=st.booleans(),
+)
+def test_whatever_the_embeddings_the_tree_is_like_the_real_ones(kind, seed, frames, fps, half):
+    embeddings = KINDS[kind](np.random.default_rng(seed), frames)
+    embeddings = embeddings.astype(np.float16 if half else np.float64)
+    merges = ward_dendrogram(embeddings)
+    for cost, cheapest in merge_costs(embeddings, list(map(tuple, merges.tolist()))):
+        assert cost <= cheapest * (1 + Fraction(1, 10**9)) + Fraction(1, 10**24)
+    tree = segment(embeddings, fps, "-uid")
+    assert_like_real_trees(tree, fps, frames)
+    # A split is kept if it can be: no leaf's split in the dendrogram has two long children.
+    assert times(tree) == cut_merges(merges.tolist(), fps, Fraction(1, 2))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), fps=st.sampled_from([Fraction(24), Fraction(30), NTSC]))
+def test_planted_boundaries_are_found_wherever_they_lie(seed, fps):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(8, 60, size=rng.integers(2, 12))
+    scenes = np.eye(len(lengths)) * 10
+    embeddings = np.repeat(scenes, lengths, axis=0)
+    embeddings += rng.normal(size=embeddings.shape) * 0.1
+    tree = segment(embeddings.astype(np.float16), fps, "uid")
+    assert_like_real_trees(tree, fps, int(lengths.sum()))
+    planted = [round((4 * int(e) - 2) / float(fps), 2) for e in lengths.cumsum()[:-1]]
+    edges = [0.0, *planted, tree.duration]
+    assert set(pairwise(edges)) <= {(s.start, s.end) for s in tree.segments}
 
 
 def test_cuts_lie_midway_between_sampled_frames():
@@ -256,12 +347,53 @@ def test_real_tree_is_what_cut_makes_of_its_dendrogram(number):
             top = join(*(cluster[child.node_id] for child in tree.children(s)))
         cluster[s.node_id] = top
 
+    assert_like_real_trees(tree, fps, frames)
     made = cut(merges, fps, tree.video_uid)
-    made.validate()
     assert times(made) == times(tree)
     assert [(s.node_id, s.parent_id) for s in made.segments] == [
         (s.node_id, s.parent_id) for s in tree.segments
     ]
+
+
+# -- hours of video ----------------------------------------------------------------------------
+
+_LONG = """
+import json, re
+from pathlib import Path
+import numpy as np
+from pipeline.segmentation import segment
+import scipy.sparse, sklearn.cluster
+status = Path("/proc/self/status")
+peak = lambda: 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", status.read_text())[1])
+embeddings = np.random.default_rng(0).integers(-9, 9, (8000, 1408), np.int8).astype(np.float16)
+before = peak()
+segment(embeddings, 30, "uid")
+print(json.dumps((peak() - before) / (4 * embeddings.size)))
+"""
+
+
+def test_memory_is_that_of_the_clustering(repo):
+    """scikit-learn holds the sums of all 2 T - 1 clusters in float64: 4 times T * D in float32."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LONG],
+        env={**os.environ, "PYTHONPATH": str(repo)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert 3 < json.loads(done.stdout) < 4.5
+
+
+def test_hours_of_video_are_cut_again_without_clustering():
+    embeddings = random_walk(0, 100_000, 2)
+    merges = ward_dendrogram(embeddings)
+    sizes = []
+    for seconds in (0.5, 2, 30):
+        tree = cut(merges, NTSC, "uid", min_duration=seconds)
+        assert_like_real_trees(tree, NTSC, 100_000)
+        sizes.append(len(tree))
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 10_000
 
 
 # -- what cannot be segmented ------------------------------------------------------------------

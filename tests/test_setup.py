@@ -16,7 +16,10 @@ import pytest
 
 # What the script itself uses; apt-get and sudo stay out, so that it can install nothing.
 TOOLS = ["bash", "env", "dirname", "id", "mkdir", "rm", "touch"]
-REQUIREMENTS = ["requirements.txt", "requirements-models.txt", "requirements-dev.txt"]
+REQUIREMENTS = [
+    *("requirements.txt", "requirements-models.txt"),
+    *("requirements-dev.txt", "requirements-bench.txt"),
+]
 FILES = ["setup.sh", *REQUIREMENTS]
 
 

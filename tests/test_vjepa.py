@@ -20,8 +20,9 @@ from pipeline import embedding, presets, runner, vjepa
 from pipeline.parquet import read_models, read_trees
 from pipeline.presets import PresetError
 from pipeline.store import RunStore
+from tests.tiny import CROP, WINDOW, SmallDevice, save_checkpoint
 
-CROP, WINDOW, STRIDE = 32, 16, 4
+STRIDE = 4
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,22 +37,7 @@ def _one_thread():
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
     """A folder as the hub would give it, with random weights."""
-    torch.manual_seed(0)
-    config = VJEPA2Config(
-        crop_size=CROP,
-        patch_size=16,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        frames_per_clip=WINDOW,
-        initializer_range=0.2,
-        pred_hidden_size=16,
-        pred_num_hidden_layers=1,
-        pred_num_attention_heads=2,
-    )
-    folder = tmp_path_factory.mktemp("models") / "tiny-vjepa2"
-    VJEPA2Model(config).save_pretrained(folder)
-    return folder
+    return save_checkpoint(tmp_path_factory.mktemp("models") / "tiny-vjepa2")
 
 
 @pytest.fixture
@@ -279,11 +265,121 @@ def test_memory_too_small_for_one_window_is_said_in_a_sentence(checkpoint, frame
         encoder.encode(frames)
 
 
-def test_the_estimate_of_memory_grows_with_the_model_and_the_window():
+def test_a_window_of_the_papers_model_has_so_many_tokens():
     vit_g = VJEPA2Config(crop_size=384, hidden_size=1408, mlp_ratio=48 / 11)
     assert vjepa.tokens(vit_g, 64) == 18432
-    assert 0.5e9 < vjepa.window_bytes(vit_g, 64, 2) < 2e9
-    assert vjepa.window_bytes(vit_g, 64, 4) == 2 * vjepa.window_bytes(vit_g, 64, 2)
+
+
+# -- memory ------------------------------------------------------------------------------------
+
+
+def _memory_for(checkpoint: Path, frames, windows: int) -> int:
+    """Bytes that a batch of so many windows takes, beside what is there all the time."""
+    device = SmallDevice(10**12)
+    _on(checkpoint, device, batch_size=windows).encode(frames)
+    return device.peak
+
+
+def _on(checkpoint: Path, device: SmallDevice, **chosen) -> vjepa.VJepa2Encoder:
+    options = {"window": WINDOW, "stride": STRIDE, **chosen}
+    return vjepa.VJepa2Encoder({"model": str(checkpoint), **options}, device)
+
+
+def test_the_batch_is_what_fits_after_the_first_window_was_measured(checkpoint, frames):
+    one, many = (_memory_for(checkpoint, frames, n) for n in (1, 8))
+    assert many > 2 * one  # the count tells batches apart
+    roomy, tight = SmallDevice(20 * one), SmallDevice(int(1.5 * one))
+    encoders = [_on(checkpoint, device) for device in (roomy, tight)]
+    results = [encoder.encode(frames) for encoder in encoders]
+    assert encoders[0].batch_size > 4 and roomy.refusals == 0
+    assert encoders[1].batch_size == 1
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-3, atol=1e-3)
+
+
+def test_a_batch_that_is_too_much_is_halved_for_good(checkpoint, frames):
+    expected = _encoder(checkpoint).encode(frames)
+    limit = _memory_for(checkpoint, frames, 4)
+    device = SmallDevice(limit)
+    encoder = _on(checkpoint, device, batch_size=14)
+    np.testing.assert_allclose(encoder.encode(frames), expected, rtol=1e-3, atol=1e-3)
+    assert device.refusals >= 1
+    assert 1 <= encoder.batch_size < 14
+    before = device.refusals
+    encoder.encode(frames)
+    assert device.refusals == before  # it is remembered
+
+
+def test_a_window_that_does_not_fit_at_all_is_a_sentence(checkpoint, frames):
+    device = SmallDevice(_memory_for(checkpoint, frames, 1) // 4)
+    with pytest.raises(MemoryError, match="does not fit into the memory that is free on cpu; end"):
+        _on(checkpoint, device, batch_size=1).encode(frames)
+
+
+def test_unloading_gives_the_weights_back_and_the_next_use_loads_them_again(checkpoint, frames):
+    encoder = _encoder(checkpoint)
+    before = encoder.encode(frames)
+    weights = weakref.ref(encoder.model)
+    encoder.unload()
+    assert weights() is None
+    np.testing.assert_array_equal(encoder.encode(frames), before)
+
+
+def test_a_stages_model_is_gone_before_the_next_stage_begins(kit, preset, tmp_path):
+    loaded: list[weakref.ref] = []
+    alive: dict[str, bool] = {}
+
+    def look(progress: runner.Progress) -> None:
+        for (role, _), model in runner._loaded.items():
+            if role == "embed" and "model" in vars(model):
+                loaded.append(weakref.ref(model.model))
+        alive[progress.stage] = any(ref() is not None for ref in loaded)
+
+    video = runner.Video("v", kit.videos[0].path)
+    runner.annotate([video], preset, RunStore(tmp_path / "run"), workers=1, on_progress=look)
+    assert loaded
+    assert alive == {"embed": True, "segment": False, "caption": False, "refine": False}
+
+
+# -- what a result depends on ------------------------------------------------------------------
+
+
+def test_what_is_about_speed_alone_leaves_finished_embeddings_alone(
+    kit, preset, checkpoint, tmp_path
+):
+    video = runner.Video("v", kit.videos[0].path)
+    store = RunStore(tmp_path / "run")
+    runner.annotate([video], preset, store, ("embed",))
+
+    def again(**changed) -> list[str]:
+        embed = {**preset.embed, **changed}
+        other = presets.Preset(**{**preset.to_dict(), "embed": embed})
+        return runner.annotate([video], other, store, ("embed",)).reused
+
+    assert again(batch_size=2, device="cpu", compile=False) == ["v"]
+    moved = shutil.copytree(checkpoint, tmp_path / "moved")
+    assert again(model=str(moved)) == ["v"]  # its content counts, not where it is
+    for changed in ({"stride": 2}, {"interpolation": "repeat"}, {"dtype": "bfloat16"}):
+        assert again(**changed) == []
+    assert again() == []
+    save_checkpoint(moved, seed=1)
+    assert again(model=str(moved)) == []
+
+
+def test_the_number_of_workers_changes_nothing(kit, preset, tmp_path):
+    videos = [runner.Video(path.stem, path) for _, path in kit.videos[:2]]
+    results = []
+    for workers in (1, 2):
+        store = RunStore(tmp_path / str(workers))
+        assert not runner.annotate(videos, preset, store, ("embed",), workers).failed
+        files = sorted(store.folder.glob("*/embeddings-*.npy"))
+        results.append([np.load(file).astype(np.float32) for file in files])
+    assert len(results[0]) == 2
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-3)
+
+
+def test_on_a_cpu_one_process_has_the_model(checkpoint):
+    assert _encoder(checkpoint).places == ("",)
 
 
 # -- reading ahead -----------------------------------------------------------------------------
@@ -377,11 +473,12 @@ def test_compiling_the_layers_changes_no_result(checkpoint, frames, monkeypatch)
         ({"stride": 0}, "stride must be 1 to window"),
         ({"interpolation": "cubic"}, "interpolation must be one of linear, repeat, not 'cubic'"),
         ({"batch_size": -1}, "batch_size must be 0"),
+        ({"decoder": "magic"}, "decoder must be one of software, cuda, not 'magic'"),
         ({"dtype": "int8"}, "dtype must be one of auto, bfloat16"),
         ({"device": "tpu"}, "device must be auto, cpu, cuda or cuda:N, not 'tpu'"),
         ({"device": "cuda:99"}, "device cuda:99 is not there: torch sees"),
         ({"windows": 16}, "unknown option(s) windows; known are model,"),
-        ({"compile": 1}, "compile must be of type bool, not 1"),
+        ({"compile": 1}, "compile must be one of auto, true, false, not 1"),
     ],
 )
 def test_an_option_that_cannot_be_is_a_sentence(checkpoint, chosen, reason):
@@ -423,11 +520,29 @@ def test_weights_lost_during_a_run_are_that_videos_reason(kit, preset, checkpoin
     damaged = presets.Preset(
         **{**preset.to_dict(), "embed": {"backend": "vjepa2", "model": str(copy)}}
     )
-    (copy / "model.safetensors").write_bytes(b"")
     store = RunStore(tmp_path / "run")
-    summary = runner.annotate([runner.Video("v", path)], damaged, store, ("embed",))
-    assert summary.failed["v"]["reason"].startswith("embed: the weights of")
+    videos = [runner.Video(name, path) for name in ("first", "second")]
+
+    def lose(_: runner.Progress) -> None:  # the first video is done with what was loaded before
+        runner._unload()
+        (copy / "model.safetensors").write_bytes(b"")
+
+    summary = runner.annotate(videos, damaged, store, ("embed",), 1, lose)
+    assert summary.done == ["first"]
+    assert summary.failed["second"]["reason"].startswith("embed: the weights of")
     assert not (store.folder / "errors.log").exists()
+
+
+def test_damaged_weights_end_a_run_before_any_work(kit, preset, checkpoint, tmp_path, copy):
+    damaged = presets.Preset(
+        **{**preset.to_dict(), "embed": {"backend": "vjepa2", "model": str(copy)}}
+    )
+    (copy / "model.safetensors").write_bytes(b"")
+    with pytest.raises(PresetError, match=r"the weights of .* cannot be loaded"):
+        runner.annotate(
+            [runner.Video("v", kit.videos[0].path)], damaged, RunStore(tmp_path / "run")
+        )
+    assert not list((tmp_path / "run").glob("v/*"))
 
 
 def test_without_transformers_the_command_that_installs_it_is_named(checkpoint, monkeypatch):

@@ -8,7 +8,13 @@ out, since the grid sends every label field that it can see.
 
 from .app import check_app, execute_operator, launch_app, link_plugin
 from .fields import GROUND_TRUTH, LABEL_TEXTS, LIGHT_VIEW, save_light_view
-from .ground_truth import LoadSummary, add_ground_truth, load_dataset, open_dataset
+from .ground_truth import (
+    LoadSummary,
+    add_ground_truth,
+    describe_dataset,
+    load_dataset,
+    open_dataset,
+)
 from .labels import Clip, labels, transcript_labels
 from .runs import (
     RUN_METHOD,
@@ -23,6 +29,7 @@ from .runs import (
     start_run,
 )
 from .trees import sample_trees
+from .vectors import embedding_model, run_vectors
 
 __all__ = [
     "GROUND_TRUTH",
@@ -36,6 +43,8 @@ __all__ = [
     "add_ground_truth",
     "check_app",
     "check_run_key",
+    "describe_dataset",
+    "embedding_model",
     "execute_operator",
     "labels",
     "launch_app",
@@ -46,6 +55,7 @@ __all__ = [
     "run_folder",
     "run_inputs",
     "run_keys",
+    "run_vectors",
     "sample_trees",
     "save_light_view",
     "save_run",

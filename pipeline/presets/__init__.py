@@ -86,16 +86,32 @@ def _checked(path: Path, content: Any) -> Preset:
 
 
 def options(role: str, config: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
-    """A role's options with their defaults; PresetError for one that the backend does not have."""
+    """A role's options with their defaults; PresetError for one that the backend does not have.
+
+    Args:
+        defaults: a value, whose type is wanted, or a tuple of choices, of which the first one is
+            the default
+    """
     given = {key: value for key, value in config.items() if key != "backend"}
     unknown = sorted(set(given) - set(defaults))
     if unknown:
         known = ", ".join(defaults) or "none"
         raise PresetError(f"{role}: unknown option(s) {', '.join(unknown)}; known are {known}")
     for key, value in given.items():
-        if type(value) is not type(defaults[key]) and not (
-            isinstance(defaults[key], float) and type(value) is int
+        default = defaults[key]
+        if isinstance(default, tuple):
+            # By type too: 1 equals True.
+            if (type(value), value) not in [(type(choice), choice) for choice in default]:
+                choices = ", ".join(map(_as_in_yaml, default))
+                raise PresetError(f"{role}: {key} must be one of {choices}, not {value!r}")
+        elif type(value) is not type(default) and not (
+            isinstance(default, float) and type(value) is int
         ):
-            wanted = type(defaults[key]).__name__
+            wanted = type(default).__name__
             raise PresetError(f"{role}: {key} must be of type {wanted}, not {value!r}")
-    return {**defaults, **given}
+    first = {key: d[0] if isinstance(d, tuple) else d for key, d in defaults.items()}
+    return {**first, **given}
+
+
+def _as_in_yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
