@@ -9,7 +9,7 @@ from pathlib import Path
 FLOORS = (
     "tree store ahead progress",
     "parquet video download metrics report measured presets samplekit selection vjepa hub "
-    "devices workers",
+    "devices workers chat",
     "embedding segmentation captioning refinement",
     "runner",
     "child",
@@ -20,7 +20,7 @@ FLOORS = (
 )
 ABOVE = ("download_scripts", "operators", "panels")
 HEAVY = {"torch", "transformers", "vllm", "ray", "fiftyone", "sklearn", "scipy", "matplotlib"} | {
-    *("av", "cv2", "yt_dlp", "huggingface_hub", "ffmpeg", "pandas", "PIL", "tqdm")
+    *("av", "cv2", "openai", "jsonschema", "yt_dlp", "huggingface_hub", "ffmpeg", "pandas", "PIL", "tqdm")
 }
 
 

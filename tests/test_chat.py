@@ -1,0 +1,329 @@
+"""The chat client against a server on this machine that speaks the protocol and has its faults.
+
+The server answers by rule, without a model: what is tested is what goes over the wire.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from pipeline.chat import Answer, ChatError, ChatServer, Question, Usage, parse_json
+
+MODEL = "a-model"
+
+
+@dataclass
+class Script:
+    """What the server does: the faults of the next requests, how long it takes, what it can take.
+
+    Attributes:
+        faults: a status, (status, Retry-After), "cut", "stall", "page" or a message to answer with
+        seconds: each answer takes
+        most: more requests at a time than this are answered 429
+        requests, keys: the bodies that came, and the Authorization headers
+        busiest: requests that were under way at the same time, at most
+    """
+
+    url: str = ""
+    faults: deque[Any] = field(default_factory=deque)
+    seconds: float = 0.0
+    most: int = 1000
+    models: list[str] = field(default_factory=lambda: [MODEL])
+    key: str | None = None
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+    busiest: int = 0
+    running: int = 0
+
+
+@pytest.fixture
+def server() -> Iterator[Script]:
+    script, lock, ended = Script(), threading.Lock(), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            if self._is_refused():
+                return
+            models = [{"id": name, "object": "model"} for name in script.models]
+            self._send(200, {"object": "list", "data": models})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self._is_refused():
+                return
+            with lock:
+                script.requests.append(body)
+                script.running += 1
+                script.busiest = max(script.busiest, script.running)
+                fault = script.faults.popleft() if script.faults else None
+                if fault is None and script.running > script.most:
+                    fault = 429
+            try:
+                with suppress(OSError):
+                    self._answer(body, fault)
+            finally:
+                with lock:
+                    script.running -= 1
+
+        def _answer(self, body: dict[str, Any], fault: Any) -> None:
+            status, wait = fault if isinstance(fault, tuple) else (fault, None)
+            if isinstance(status, int):
+                headers = {} if wait is None else {"Retry-After": wait}
+                self._send(status, {"error": {"message": f"status {status}"}}, headers)
+                return
+            if fault == "cut":
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b'{"id": ')
+                self.close_connection = True
+                return
+            if fault == "stall":
+                ended.wait(5)
+                self.close_connection = True
+                return
+            if fault == "page":
+                self._send(200, {"html": "busy"})
+                return
+            time.sleep(script.seconds)
+            parts = body["messages"][1]["content"]
+            said = " ".join(p["text"] for p in parts if p["type"] == "text")
+            message = fault or {"role": "assistant", "content": f"you said {said}"}
+            usage = {
+                "prompt_tokens": 7,
+                "completion_tokens": 3,
+                "total_tokens": 10,
+                "prompt_tokens_details": {"cached_tokens": 5},
+            }
+            choice = {"index": 0, "finish_reason": "stop", "message": message}
+            self._send(
+                200,
+                {
+                    "id": "1",
+                    "object": "chat.completion",
+                    "created": 1,
+                    "model": MODEL,
+                    "choices": [choice],
+                    "usage": usage,
+                },
+            )
+
+        def _is_refused(self) -> bool:
+            script.keys.add(self.headers.get("Authorization", ""))
+            refused = script.key is not None and self.headers["Authorization"] != (
+                f"Bearer {script.key}"
+            )
+            if refused:
+                self._send(401, {"error": {"message": "wrong key"}})
+            return refused
+
+        def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+            data = json.dumps(body).encode()
+            self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.daemon_threads = True
+    httpd.request_queue_size = 256
+    script.url = f"http://127.0.0.1:{httpd.server_port}/v1"
+    threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
+    yield script
+    ended.set()
+    httpd.shutdown()
+    httpd.server_close()
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.chat._FIRST_WAIT", 0.05)  # of a second
+
+
+def questions(count: int) -> list[Question]:
+    return [Question("be kind", (f"number {i}",)) for i in range(count)]
+
+
+def test_answers_come_in_the_order_of_the_questions(server: Script) -> None:
+    seen: dict[int, Answer] = {}
+    answers = ChatServer(server.url, MODEL).ask(questions(40), seen.__setitem__)
+    assert [a.text for a in answers] == [f"you said number {i}" for i in range(40)]
+    assert [seen[i] for i in range(40)] == answers
+    assert answers[0].usage == Usage(prompt=7, cached=5, completion=3)
+    assert (answers[0].finish, answers[0].tries, answers[0].error) == ("stop", 1, "")
+
+
+def test_what_is_sent_is_what_was_asked(server: Script) -> None:
+    schema = {"type": "object", "properties": {"brief": {"type": "string"}}}
+    question = Question("be kind", ("look", b"\xff\xd8jpeg", "and say"), 77, schema)
+    ChatServer(server.url, MODEL, "the-key").ask([question])
+    (request,) = server.requests
+    assert request["model"] == MODEL
+    assert (request["max_tokens"], request["temperature"]) == (77, 0.0)
+    system, user = request["messages"]
+    assert system == {"role": "system", "content": "be kind"}
+    assert [part["type"] for part in user["content"]] == ["text", "image_url", "text"]
+    assert user["content"][1]["image_url"]["url"] == "data:image/jpeg;base64,/9hqcGVn"
+    assert request["response_format"]["json_schema"]["schema"] == schema
+    assert server.keys == {"Bearer the-key"}
+
+
+@pytest.mark.parametrize("fault", [429, 500, 502, 503, 408, "cut", "page", (503, "0.3")])
+def test_a_fault_that_passes_is_tried_again(server: Script, fault: Any) -> None:
+    server.faults += [fault, fault]
+    began = time.monotonic()
+    (answer,) = ChatServer(server.url, MODEL).ask(questions(1))
+    assert (answer.text, answer.tries) == ("you said number 0", 3)
+    if isinstance(fault, tuple):
+        assert time.monotonic() - began > 0.6
+
+
+def test_a_stall_is_given_up_and_tried_again(server: Script) -> None:
+    server.faults.append("stall")
+    (answer,) = ChatServer(server.url, MODEL, timeout=0.5).ask(questions(1))
+    assert (answer.text, answer.tries) == ("you said number 0", 2)
+
+
+def test_one_question_that_fails_leaves_the_others_alone(server: Script) -> None:
+    server.faults += [400]
+    answers = ChatServer(server.url, MODEL, concurrency=1).ask(questions(3))
+    assert [bool(a.error) for a in answers] == [True, False, False]
+    assert "status 400" in answers[0].error and answers[0].tries == 1
+
+
+def test_faults_without_end_end_with_a_reason(server: Script) -> None:
+    server.faults += [500] * 99
+    (answer,) = ChatServer(server.url, MODEL, retries=2).ask(questions(1))
+    assert (answer.tries, answer.text) == (3, "")
+    assert "status 500" in answer.error
+
+
+def test_a_refusal_is_an_error_of_its_question(server: Script) -> None:
+    server.faults.append({"role": "assistant", "content": None, "refusal": "I would rather not"})
+    (answer,) = ChatServer(server.url, MODEL).ask(questions(1))
+    assert answer.error == "the model refuses: I would rather not"
+
+
+def test_questions_go_side_by_side_but_not_more_than_the_server_takes(server: Script) -> None:
+    server.seconds, server.most = 0.1, 6
+    began = time.monotonic()
+    answers = ChatServer(server.url, MODEL, concurrency=32).ask(questions(60))
+    assert all(answer.text for answer in answers)
+    assert time.monotonic() - began < 60 * 0.1 / 2  # one after the other would take 6 s
+    retried = sum(answer.tries - 1 for answer in answers)
+    assert 0 < retried < 30  # it came to the limit, and stayed near it
+
+
+def test_no_more_questions_are_made_than_can_be_sent(server: Script) -> None:
+    server.seconds = 0.02
+    made, answered = [], []
+
+    def each() -> Iterator[Question]:
+        for question in questions(40):
+            made.append(question)
+            assert len(made) - len(answered) <= 5
+            yield question
+
+    ChatServer(server.url, MODEL, concurrency=4).ask(each(), lambda i, a: answered.append(i))
+    assert len(answered) == 40 and server.busiest <= 4
+
+
+def test_a_stop_ends_the_asking_and_keeps_what_was_answered(server: Script) -> None:
+    server.seconds = 0.05
+    stop = threading.Event()
+
+    def on_answer(index: int, answer: Answer) -> None:
+        stop.set()
+
+    answers = ChatServer(server.url, MODEL, concurrency=2).ask(questions(50), on_answer, stop)
+    assert len(answers) == 50
+    assert 0 < sum(bool(a.text) for a in answers) <= 4
+    assert {a.error for a in answers if not a.text} == {"stopped"}
+    assert len(server.requests) <= 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"key": "another"}, r"refuses the key \(401\); check the key"),
+        ({"models": ["x", "y"]}, "does not serve the model 'a-model'; it serves x, y"),
+        ({"url": "http://127.0.0.1:9/v1"}, "nothing answers at http://127.0.0.1:9/v1; start"),
+    ],
+)
+def test_a_server_that_cannot_be_used_is_one_sentence(
+    server: Script, change: dict[str, Any], message: str
+) -> None:
+    for name, value in change.items():
+        setattr(server, name, value)
+    with pytest.raises(ChatError, match=message) as caught:
+        ChatServer(server.url, MODEL, "secret-key").check()
+    assert "secret-key" not in str(caught.value)
+
+
+def test_a_wrong_key_ends_all_at_once(server: Script) -> None:
+    server.key = "another"
+    with pytest.raises(ChatError, match="refuses the key"):
+        ChatServer(server.url, MODEL, "secret-key").ask(questions(20))
+
+
+def test_a_server_that_is_there_passes_the_check(server: Script) -> None:
+    ChatServer(server.url, MODEL).check()
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"brief": {"type": "string"}},
+    "required": ["brief"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"brief": "cut"}',
+        'Sure! Here it is:\n```json\n{"brief": "cut"}\n```\nAnything else?',
+        '<think>{"brief": "draft"} or {x}?</think>{"brief": "cut"}',
+        'It was {"brief": "draft"}, but {"brief": "cut"} is better. {"other": 1}',
+    ],
+)
+def test_the_last_object_that_follows_the_schema_counts(text: str) -> None:
+    assert parse_json(text, SCHEMA) == {"brief": "cut"}
+
+
+def test_nested_objects_and_raw_line_breaks_are_read() -> None:
+    schema = {"type": "object", "required": ["a"], "properties": {"a": {"type": "object"}}}
+    assert parse_json('x {"a": {"b": {"c": "1\n2"}}} y', schema) == {"a": {"b": {"c": "1\n2"}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "there is no JSON object in it"),
+        ("I cannot help with that.", "there is no JSON object in it"),
+        ('{"brief": "cu', "it is no JSON"),
+        ('{"brief": 3}', "it breaks the schema: 3 is not of type 'string'"),
+        ('{"long": "cut"}', "it breaks the schema"),
+    ],
+)
+def test_an_answer_without_such_an_object_says_why(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_json(text, SCHEMA)
