@@ -20,7 +20,8 @@ FLOORS = (
 )
 ABOVE = ("download_scripts", "operators", "panels")
 HEAVY = {"torch", "transformers", "vllm", "ray", "fiftyone", "sklearn", "scipy", "matplotlib"} | {
-    *("av", "cv2", "openai", "jsonschema", "yt_dlp", "huggingface_hub", "ffmpeg", "pandas", "PIL", "tqdm")
+    *("av", "cv2", "yt_dlp", "huggingface_hub", "ffmpeg", "pandas", "PIL", "tqdm", "openai"),
+    *("jsonschema", "psutil"),
 }
 
 
