@@ -8,6 +8,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ from pipeline.download import (
     download_videos,
 )
 from pipeline.download.log import hider
+from pipeline.download.source import _video_error
 from tests.clips import H264, clip
 from tests.site import SCRIPT, Fault, Site, environment, serve, shell
 
@@ -142,6 +144,40 @@ def test_a_site_that_asks_for_an_hour_ends_the_run(site: Site, tmp_path: Path) -
     assert list(summary.blocked) == ids[:1]
     assert summary.not_tried == 2
     assert sorted(download_videos(ids, settings_for(site, tmp_path)).done) == ids
+
+
+@pytest.mark.parametrize(
+    ("message", "outcome"),
+    [
+        ("Private video. Sign in if you've been granted access to this video", "gone"),
+        ("Video unavailable. This video has been removed by the uploader", "gone"),
+        ("This video is no longer available because the account has been terminated", "gone"),
+        ("Video unavailable. This video contains content from X, blocked on copyright", "gone"),
+        ("The uploader has not made this video available in your country", "gone"),
+        ("Join this channel to get access to members-only content like this video", "gone"),
+        (
+            "Sign in to confirm you\u2019re not a bot. Use --cookies for the authentication",
+            "blocked",
+        ),
+        ("Sign in to confirm your age. This video may be inappropriate", "blocked"),
+        ("Video unavailable. This content isn't available, try again later", "blocked"),
+        ("Requested format is not available. Use --list-formats", "failed"),
+        ("Unable to extract player response", "failed"),
+    ],
+)
+def test_what_sites_say_tells_gone_from_blocked(message: str, outcome: str) -> None:
+    """Sentences of YouTube's, as yt-dlp raises them."""
+    import yt_dlp
+
+    try:
+        try:
+            raise yt_dlp.utils.ExtractorError(message, expected=True, video_id="a" * 11, ie="x")
+        except yt_dlp.utils.ExtractorError as error:
+            raise yt_dlp.utils.DownloadError(f"ERROR: {error}", sys.exc_info()) from None
+    except yt_dlp.utils.DownloadError as error:
+        found = _video_error(error)
+    assert (found.outcome, found.again) == (outcome, False)
+    assert found.reason == message
 
 
 # -- the history -----------------------------------------------------------------------------------
