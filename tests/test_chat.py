@@ -6,18 +6,25 @@ The server answers by rule, without a model: what is tested is what goes over th
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.chat import Answer, ChatError, ChatServer, Question, Usage, parse_json
+from pipeline.chat import Answer, ChatError, Clip, Question, Usage
+from pipeline.chat.answers import parse_json
+from pipeline.chat.server import ChatServer, load_server
+from pipeline.presets import PresetError
 
 MODEL = "a-model"
 
@@ -32,6 +39,8 @@ class Script:
         most: more requests at a time than this are answered 429
         requests, keys: the bodies that came, and the Authorization headers
         busiest: requests that were under way at the same time, at most
+        refused: (what a body must not hold, the sentence that it is refused with)
+        counts: it tells how long its context is, and counts tokens at /tokenize: words
     """
 
     url: str = ""
@@ -44,6 +53,8 @@ class Script:
     keys: set[str] = field(default_factory=set)
     busiest: int = 0
     running: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    counts: bool = False
 
 
 @pytest.fixture
@@ -56,13 +67,22 @@ def server() -> Iterator[Script]:
         def do_GET(self) -> None:
             if self._is_refused():
                 return
-            models = [{"id": name, "object": "model"} for name in script.models]
+            more = {"max_model_len": 4096} if script.counts else {}
+            models = [{"id": name, "object": "model", **more} for name in script.models]
             self._send(200, {"object": "list", "data": models})
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self._is_refused():
                 return
+            if self.path == "/tokenize":
+                count = len(body["prompt"].split())
+                self._send(200 if script.counts else 404, {"count": count})
+                return
+            for name, sentence in script.refused:
+                if f'"{name}"' in json.dumps(body):
+                    self._send(400, {"error": {"message": sentence}})
+                    return
             with lock:
                 script.requests.append(body)
                 script.running += 1
@@ -155,7 +175,7 @@ def server() -> Iterator[Script]:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.chat._FIRST_WAIT", 0.05)  # of a second
+    monkeypatch.setattr("pipeline.chat.server._FIRST_WAIT", 0.05)  # of a second
 
 
 def questions(count: int) -> list[Question]:
@@ -246,18 +266,153 @@ def test_no_more_questions_are_made_than_can_be_sent(server: Script) -> None:
     assert len(answered) == 40 and server.busiest <= 4
 
 
-def test_a_stop_ends_the_asking_and_keeps_what_was_answered(server: Script) -> None:
+def test_unloading_ends_the_asking_and_keeps_what_was_answered(server: Script) -> None:
     server.seconds = 0.05
-    stop = threading.Event()
+    answered: list[str] = []
+    chat = ChatServer(server.url, MODEL, concurrency=2)
 
     def on_answer(index: int, answer: Answer) -> None:
-        stop.set()
+        answered.append(answer.text)
+        if len(answered) == 4:
+            threading.Thread(target=chat.unload).start()
 
-    answers = ChatServer(server.url, MODEL, concurrency=2).ask(questions(50), on_answer, stop)
-    assert len(answers) == 50
-    assert 0 < sum(bool(a.text) for a in answers) <= 4
-    assert {a.error for a in answers if not a.text} == {"stopped"}
-    assert len(server.requests) <= 4
+    with pytest.raises(ChatError, match="stopped"):
+        chat.ask(questions(50), on_answer)
+    assert 4 <= len(answered) <= 8
+    assert len(server.requests) <= 10
+    (again,) = chat.ask(questions(1))  # it can be asked again
+    assert again.text == "you said number 0"
+
+
+def test_threads_share_one_limit(server: Script) -> None:
+    server.seconds = 0.05
+    chat = ChatServer(server.url, MODEL, concurrency=3)
+    with ThreadPoolExecutor(4) as pool:
+        for answers in pool.map(chat.ask, [questions(8)] * 4):
+            assert [a.text for a in answers] == [f"you said number {i}" for i in range(8)]
+    assert server.busiest <= 3
+
+
+def test_a_server_that_is_gone_ends_the_asking_with_what_to_do(server: Script) -> None:
+    chat = ChatServer("http://127.0.0.1:9/v1", MODEL, retries=1)
+    for _ in range(2):  # the second one at once
+        with pytest.raises(ChatError, match=r"does not answer any more .* start the server again"):
+            chat.ask(questions(5))
+
+
+def test_what_makes_a_server_come_back_is_called_when_nothing_answers(server: Script) -> None:
+    calls: list[str] = []
+    chat = ChatServer("http://127.0.0.1:9/v1", MODEL, None, lambda: calls.append("revived"))
+    chat._retries = 2
+    with pytest.raises(ChatError):
+        chat.ask(questions(1))
+    assert len(calls) == 3
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"brief": {"type": "string", "maxLength": 9}},
+    "required": ["brief"],
+    "additionalProperties": False,
+}
+
+
+def test_what_a_server_does_not_understand_is_left_out_from_then_on(server: Script) -> None:
+    server.refused = [
+        ("max_tokens", "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."),
+        ("temperature", "Unsupported value: 'temperature' does not support 0.0 with this model."),
+        ("maxLength", "Invalid schema for response_format 'answer': 'maxLength' is not permitted."),
+    ]
+    chat = ChatServer(server.url, MODEL)
+    for answer in chat.ask([Question("", ("a",), 5, SCHEMA)] * 12):
+        assert answer.text == "you said a"
+    before = len(server.requests)
+    chat.ask([Question("", ("a",), 5, SCHEMA)])
+    (last,) = server.requests[before:]
+    assert last["max_completion_tokens"] == 5
+    assert not {"max_tokens", "temperature"} & last.keys()
+    sent = last["response_format"]["json_schema"]["schema"]
+    assert sent["properties"] == {"brief": {"type": "string"}} and sent["required"] == ["brief"]
+    server.refused.append(("response_format", "response_format is not supported by this server"))
+    (answer,) = chat.ask([Question("", ("a",), 5, SCHEMA)])
+    assert answer.text == "you said a" and "response_format" not in server.requests[-1]
+
+
+def test_a_question_that_is_too_long_says_so(server: Script) -> None:
+    server.refused = [("max_tokens", "This model's maximum context length is 10 tokens.")]
+    (answer,) = ChatServer(server.url, MODEL).ask(questions(1))
+    assert (answer.finish, answer.tries) == ("context", 1)
+    assert "10 tokens" in answer.error
+
+
+def test_a_clip_goes_frame_by_frame_or_as_one_video_with_its_times(server: Script) -> None:
+    clip = Clip((b"\xff\xd8a", b"\xff\xd8b"), (0, 40), 25.0, 80)
+    for clips in ("images", "video"):
+        ChatServer(server.url, MODEL, clips=clips).ask([Question("", (clip, "say"))])
+    single, video = server.requests
+    kinds = [part["type"] for part in single["messages"][1]["content"]]
+    assert kinds == ["image_url", "image_url", "text"]
+    part = video["messages"][1]["content"][0]
+    assert part["video_url"]["url"] == "data:video/jpeg;base64,/9hh,/9hi"
+    timing = {"num_frames": 2, "fps": 25.0, "frames_indices": [0, 40], "total_num_frames": 80}
+    assert video["media_io_kwargs"] == {"video": timing}
+
+
+def test_pictures_for_a_server_on_this_machine_are_files_each_written_once(server: Script) -> None:
+    chat = ChatServer(server.url, MODEL, images="file")
+    chat.ask([Question("", (b"\xff\xd8a", b"\x89PNGb")), Question("", (b"\xff\xd8a",))])
+    urls = [p["image_url"]["url"] for r in server.requests for p in r["messages"][1]["content"]]
+    assert sorted(Path(urlsplit(url).path).suffix for url in urls) == [".jpeg", ".jpeg", ".png"]
+    assert len(set(urls)) == 2 and all(url.startswith("file:///") for url in urls)
+    contents = {Path(urlsplit(url).path).read_bytes() for url in urls}
+    assert contents == {b"\xff\xd8a", b"\x89PNGb"}
+
+
+def test_tokens_are_the_servers_or_a_guess_on_the_safe_side(server: Script) -> None:
+    guess = ChatServer(server.url, MODEL)
+    assert guess.count("twelve chars") == 4
+    assert guess.context == 32_768
+    server.counts = True
+    told = ChatServer(server.url, MODEL)
+    assert told.count("two words") == 2
+    assert told.context == 4096
+    assert ChatServer(server.url, MODEL, context=77).context == 77
+
+
+def test_a_servers_words_never_show_the_key(server: Script) -> None:
+    server.refused = [("max_tokens", "your key sk-secret is not entitled")]
+    (answer,) = ChatServer(server.url, MODEL, "sk-secret").ask(questions(1))
+    assert "sk-secret" not in answer.error and "***" in answer.error
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({}, "refine: model is missing"),
+        ({"model": "m", "base_url": "localhost:8000"}, "is no address; write http://"),
+        ({"model": "m", "base_url": "http://me:pw@127.0.0.1/v1"}, "holds a user or password"),
+        ({"model": "m", "concurrency": 0}, "concurrency must not be 0"),
+        ({"model": "m", "key": ""}, "holds no key for https://api.openai.com/v1"),
+        ({"model": "m", "nonsense": 1}, "unknown option"),
+    ],
+)
+def test_a_wrong_configuration_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], message: str
+) -> None:
+    for name in ("ACTION100M_BASE_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(PresetError, match=re.escape(message)):
+        load_server("refine", {"backend": "openai", **config})
+
+
+def test_the_environment_names_the_server_and_holds_the_key(
+    server: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACTION100M_BASE_URL", server.url)
+    monkeypatch.setenv("MY_KEY", "k")
+    chat = load_server("refine", {"backend": "openai", "model": MODEL, "key": "MY_KEY"})
+    chat.ask(questions(1))
+    assert server.keys == {"Bearer k"}
 
 
 @pytest.mark.parametrize(
