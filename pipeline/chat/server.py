@@ -577,10 +577,9 @@ def _tokenizer(name: str) -> Callable[[str], int]:
 
 
 def _is_too_long(reason: str) -> bool:
-    """Whether a server refuses a question for its length, in the words of vLLM, OpenAI and others."""
-    return bool(
-        re.search("context.?(length|window)|prompt is too long|too many tokens", reason, re.I)
-    )
+    """Whether a server refuses a question for its length, in the words of vLLM, OpenAI, others."""
+    said = "context.?(length|window)|prompt is too long|too many tokens"
+    return bool(re.search(said, reason, re.IGNORECASE))
 
 
 def _answer(completion: Any, tries: int, seconds: float) -> Answer:
