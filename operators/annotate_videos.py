@@ -126,7 +126,7 @@ def _preset_input(ctx, inputs):
         return None
     try:
         preset = presets.load(ctx.params["preset"])
-        runner.models(preset)
+        runner.check(preset, ())
     except presets.PresetError as error:
         _refuse(prop, error)
         return None
@@ -185,7 +185,7 @@ class _Run:
         config = {
             "preset": preset.name,
             "configuration": preset.to_dict(),
-            "models": runner.models(preset),
+            "models": runner.check(preset, ()),
             "folder": str(datasets.run_folder(self.dataset, self.key)),
         }
         datasets.start_run(self.dataset, self.key, config)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import cycle, islice
@@ -21,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from . import captioning, embedding, parquet, presets, refinement, segmentation
+from .chat import ChatError
 from .devices import DeviceLost
 from .presets import STAGES, Preset, PresetError
 from .store import (
@@ -65,6 +69,29 @@ class Progress:
     remaining: float
 
 
+@dataclass(frozen=True)
+class Unfilled:
+    """Texts that a stage could not make: how many, and the commonest reason."""
+
+    texts: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What a stage of a video came to, beside the files it made.
+
+    Attributes:
+        reused: all of it was there before
+        unfilled: None where every text is there
+        cost: of the requests to chat models, by kind; empty without such models
+    """
+
+    reused: bool = False
+    unfilled: Unfilled | None = None
+    cost: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass
 class Summary:
     """What :func:`annotate` did.
@@ -73,7 +100,12 @@ class Summary:
         done: uids of the videos that have all the stages asked for
         reused: uids among them that had them all before
         failed: (stage, reason) by uid
+        unfilled: by uid among ``done`` and stage, how many nodes' texts there are not, and why: a
+            model that refuses, or whose answers could not be used. Another run asks for them again
         seconds: by stage
+        costs: by stage and then uid, what all requests of the run so far have cost: ``requests``,
+            ``prompt_tokens``, ``cached_tokens`` (of those, out of a server's cache) and
+            ``completion_tokens``
         nodes: of the trees of ``done``
         parts: the parquet files that hold the trees
         models: what filled each role
@@ -86,7 +118,9 @@ class Summary:
     done: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
     failed: dict[str, dict[str, str]] = field(default_factory=dict)
+    unfilled: dict[str, dict[str, Unfilled]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     nodes: int = 0
     parts: list[str] = field(default_factory=list)
 
@@ -101,15 +135,28 @@ class MissingStage(RuntimeError):
 
 # Reasons that are complete as they stand; anything else is a defect, kept with its traceback.
 _EXPECTED = (
-    *(VideoError, PresetError, MissingStage, StoreError, DeviceLost),
+    *(VideoError, PresetError, MissingStage, StoreError, DeviceLost, ChatError),
     *(OSError, MemoryError),
 )
 
 
-def models(preset: Preset) -> dict[str, str]:
-    """The name of what fills each role; PresetError for a role that cannot be filled so."""
+def check(
+    preset: Preset, stages: Sequence[str] = STAGES, folder: Path | None = None
+) -> dict[str, str]:
+    """Make sure that what these stages need can be had; weights are not loaded for it.
+
+    Returns:
+        the name of what fills each role, of the other stages too
+
+    Raises:
+        PresetError, ChatError: something cannot be had; the message names it and what to do
+    """
     _segmentation_options(preset)
-    return {role: _load(role, preset).name for role in _MODULES}
+    models = {role: _load(role, preset, folder) for role in _MODULES}
+    for stage in stages:
+        if hasattr(models.get(stage), "check"):
+            models[stage].check()
+    return {role: model.name for role, model in models.items()}
 
 
 def annotate(
@@ -127,22 +174,26 @@ def annotate(
         preset: what fills the roles
         store: the run's folder; what it holds already is reused where nothing changed
         stages: of :data:`STAGES`; run in their order, the others' results are taken as they are
-        workers: processes that work side by side, a video each, spread over the GPUs that there
-            are; 1 = this process; None = for each stage as many as suit it: a GPU each, on a CPU
-            this process for a model that fills the cores by itself, else as many as there are cores
+        workers: videos that are worked on side by side, in a process each, spread over the GPUs
+            that there are, or in threads of this process where all they do is ask a server; 1 = one
+            at a time in this process; None = for each stage as many as suit it: a GPU each, on a
+            CPU this process for a model that fills the cores by itself, else as many as there are
+            cores
         on_progress: called after each video of each stage
 
     Raises:
-        PresetError: a model cannot be had; nothing has been done then
+        PresetError, ChatError: a model or server cannot be had; nothing has been done then
         StoreError: another process works on this run
     """
     stages = tuple(stage for stage in STAGES if stage in stages)
     _unload()  # a local model may have changed since
-    summary = Summary(preset.name, stages, str(store.folder), models(preset))
+    models = check(preset, stages, store.folder)
+    summary = Summary(preset.name, stages, str(store.folder), models)
     with store.lock():
         store.write_config({"preset": preset.to_dict(), "models": summary.models})
         run = _Run.of(preset, store)
         reused: dict[str, set[str]] = {video.uid: set() for video in videos}
+        unfilled: dict[str, dict[str, Unfilled]] = {}
         for stage in stages:
             started = time.monotonic()
             todo = [video for video in videos if video.uid not in summary.failed]
@@ -153,8 +204,13 @@ def annotate(
                     failed += 1
                     reason = _reason(store, video, stage, outcome)
                     summary.failed[video.uid] = {"stage": stage, "reason": reason}
-                elif outcome:
-                    reused[video.uid].add(stage)
+                else:
+                    if outcome.reused:
+                        reused[video.uid].add(stage)
+                    if outcome.unfilled:
+                        unfilled.setdefault(video.uid, {})[stage] = outcome.unfilled
+                    if outcome.cost:
+                        summary.costs.setdefault(stage, {})[video.uid] = dict(outcome.cost)
                 if on_progress:
                     elapsed = time.monotonic() - started
                     left = elapsed / finished * (len(todo) - finished)
@@ -165,6 +221,7 @@ def annotate(
             summary.seconds[stage] = round(time.monotonic() - started, 3)
         complete = [video for video in videos if video.uid not in summary.failed]
         summary.done = [video.uid for video in complete]
+        summary.unfilled = {uid: unfilled[uid] for uid in summary.done if uid in unfilled}
         summary.reused = [uid for uid in summary.done if reused[uid] == set(stages)]
         summary.nodes = _write_parts(store, complete, run, summary.models)
         summary.parts = [str(path) for path in store.parts()]
@@ -197,15 +254,18 @@ _MODULES: Mapping[str, Any] = {"embed": embedding, "caption": captioning, "refin
 
 # What fills each role in this process, by the role and its configuration.
 _loaded: dict[tuple[str, str], Any] = {}
+_loading = threading.Lock()
 
 
-def _load(role: str, preset: Preset) -> Any:
-    """What fills the role, loaded once per process and stage."""
+def _load(role: str, preset: Preset, folder: Path | None = None) -> Any:
+    """What fills the role, loaded once per process and stage; its logs go into the run's folder."""
     config = getattr(preset, role)
     key = role, json.dumps(config)
-    if key not in _loaded:
-        _loaded[key] = _MODULES[role].load(config)
-    return _loaded[key]
+    with _loading:
+        if key not in _loaded:
+            logs = {} if role == "embed" else {"folder": folder}
+            _loaded[key] = _MODULES[role].load(config, **logs)
+        return _loaded[key]
 
 
 def _unload() -> None:
@@ -239,11 +299,12 @@ class _Run:
 
     @classmethod
     def of(cls, preset: Preset, store: RunStore) -> _Run:
-        makers = {
-            role: getattr(_load(role, preset), "identity", getattr(preset, role))
-            for role in _MODULES
-        }
+        makers = {role: _load(role, preset, store.folder).identity for role in _MODULES}
         return cls(preset, store.folder, {**makers, "segment": preset.segment})
+
+    def load(self, role: str) -> Any:
+        """What fills the role, in this process."""
+        return _load(role, self.preset, self.folder)
 
 
 @dataclass(frozen=True)
@@ -268,26 +329,26 @@ class _Stamps:
         return cls(source, embeddings, merges, tree, captions, annotations)
 
 
-def _run_stage(stage: str, run: _Run, video: Video) -> bool:
-    """Run one stage of one video; returns whether all of its result was there before."""
+def _run_stage(stage: str, run: _Run, video: Video) -> _Result:
+    """Run one stage of one video."""
     if not video.path.exists():
         raise VideoError(f"{video.path}: no such file")
     files = VideoFolder(run.folder / folder_name(video.uid))
-    return _STAGE_FUNCTIONS[stage](video, run.preset, _Stamps.of(video, run.makers), files)
+    return _STAGE_FUNCTIONS[stage](video, run, _Stamps.of(video, run.makers), files)
 
 
-def _embed(video: Video, preset: Preset, stamps: _Stamps, files: VideoFolder) -> bool:
+def _embed(video: Video, run: _Run, stamps: _Stamps, files: VideoFolder) -> _Result:
     if files.has("video", stamps.video) and files.has("embeddings", stamps.embeddings):
-        return True
-    embeddings, info = embedding.embed(video.path, _load("embed", preset))
+        return _Result(reused=True)
+    embeddings, info = embedding.embed(video.path, run.load("embed"))
     files.save("video", stamps.video, info.to_dict())
     files.save("embeddings", stamps.embeddings, embeddings)
-    return False
+    return _Result()
 
 
-def _segment(video: Video, preset: Preset, stamps: _Stamps, files: VideoFolder) -> bool:
+def _segment(video: Video, run: _Run, stamps: _Stamps, files: VideoFolder) -> _Result:
     if files.has("tree", stamps.tree):
-        return True
+        return _Result(reused=True)
     if not files.has("embeddings", stamps.embeddings):
         raise MissingStage(f"{video.path} is not embedded yet: run the stage embed too")
     info = VideoInfo.from_dict(files.load("video", stamps.video))
@@ -297,37 +358,65 @@ def _segment(video: Video, preset: Preset, stamps: _Stamps, files: VideoFolder) 
     else:
         merges = segmentation.ward_dendrogram(files.load("embeddings", stamps.embeddings))
         files.save("merges", stamps.merges, merges.astype(np.int32))
-    tree = segmentation.cut(merges, info.fps, video.uid, **_segmentation_options(preset))
+    tree = segmentation.cut(merges, info.fps, video.uid, **_segmentation_options(run.preset))
     files.save("tree", stamps.tree, tree.to_dict())
-    return False
+    return _Result()
 
 
-def _caption(video: Video, preset: Preset, stamps: _Stamps, files: VideoFolder) -> bool:
+def _caption(video: Video, run: _Run, stamps: _Stamps, files: VideoFolder) -> _Result:
     tree = _segmented(video, stamps, files)
-    done = {line["node_id"] for line in files.lines("captions", stamps.captions)}
-    if len(done) == len(tree):
-        return True
-    info = VideoInfo.from_dict(files.load("video", stamps.video))
-    for node_id, caption in _load("caption", preset).caption(video.path, info, tree, done):
-        files.append("captions", stamps.captions, {"node_id": node_id, **caption})
-    files.drop_outdated("captions", stamps.captions)
-    return False
+    wanted = sum(len(captioning.texts(tree, s)) for s in tree.segments)
+    lines = files.lines("captions", stamps.captions)
+    reused = _texts(captioning.filled(lines)[0]) == wanted
+    if not reused:
+        info = VideoInfo.from_dict(files.load("video", stamps.video))
+        save = partial(files.append, "captions", stamps.captions)
+        run.load("caption").caption(video.path, info, tree, lines, save)
+        files.drop_outdated("captions", stamps.captions)
+        lines = files.lines("captions", stamps.captions)
+    found, failed = captioning.filled(lines)
+    return _result(reused, _texts(found), failed.values(), lines)
 
 
-def _refine(video: Video, preset: Preset, stamps: _Stamps, files: VideoFolder) -> bool:
-    tree, captions = _captioned(video, stamps, files)
-    if captions < len(tree):
+def _texts(found: Mapping[str, Mapping[str, str]]) -> int:
+    return sum(map(len, found.values()))
+
+
+def _refine(video: Video, run: _Run, stamps: _Stamps, files: VideoFolder) -> _Result:
+    tree, asked = _captioned(video, stamps, files)
+    if asked < len(tree):
         raise MissingStage(f"{video.path} has no captions yet: run the stage caption too")
-    done = {line["node_id"] for line in files.lines("annotations", stamps.annotations)}
-    if len(done) == sum(tree.is_refined(s) for s in tree.segments):
-        return True
-    for node_id, annotation in _load("refine", preset).refine(tree, done):
-        files.append("annotations", stamps.annotations, {"node_id": node_id, "gpt": annotation})
-    files.drop_outdated("annotations", stamps.annotations)
-    return False
+    wanted = sum(tree.is_refined(s) for s in tree.segments)
+    lines = files.lines("annotations", stamps.annotations)
+    reused = sum(r.gpt is not None for r in refinement.refined(lines).values()) == wanted
+    if not reused:
+        save = partial(files.append, "annotations", stamps.annotations)
+        run.load("refine").refine(tree, lines, save)
+        files.drop_outdated("annotations", stamps.annotations)
+        lines = files.lines("annotations", stamps.annotations)
+    refined = refinement.refined(lines).values()
+    failed = [r.why for r in refined if r.gpt is None]
+    return _result(reused, len(refined) - len(failed), failed, lines)
 
 
-_STAGE_FUNCTIONS: Mapping[str, Callable[[Video, Preset, _Stamps, VideoFolder], bool]] = {
+def _result(
+    reused: bool, found: int, failed: Collection[str], lines: Sequence[Mapping[str, Any]]
+) -> _Result:
+    """What a stage that asks came to; ChatError where it did not get a single answer.
+
+    Args:
+        found: texts that there are
+        failed: why there are no others
+        lines: with what each request has cost
+    """
+    reason = max(set(failed), key=list(failed).count, default="")
+    if failed and not found:
+        raise ChatError(f"not one of {len(failed)} questions was answered: {reason}")
+    cost = sum((Counter(line.get("cost") or {}) for line in lines), Counter[str]())
+    return _Result(reused, Unfilled(len(failed), reason) if failed else None, dict(cost))
+
+
+_STAGE_FUNCTIONS: Mapping[str, Callable[[Video, _Run, _Stamps, VideoFolder], _Result]] = {
     "embed": _embed,
     "segment": _segment,
     "caption": _caption,
@@ -343,15 +432,12 @@ def _segmented(video: Video, stamps: _Stamps, files: VideoFolder) -> Tree:
 
 
 def _captioned(video: Video, stamps: _Stamps, files: VideoFolder) -> tuple[Tree, int]:
-    """The tree with the captions that there are, and of how many nodes."""
+    """The tree with the captions that there are, and how many nodes' have been asked for."""
     tree = _segmented(video, stamps, files)
-    return _filled(tree, files.lines("captions", stamps.captions))
-
-
-def _filled(tree: Tree, lines: Sequence[dict[str, Any]]) -> tuple[Tree, int]:
-    texts = {line.pop("node_id"): line for line in lines}
-    segments = (dataclasses.replace(s, **texts.get(s.node_id, {})) for s in tree.segments)
-    return dataclasses.replace(tree, segments=tuple(segments)), len(texts)
+    found, failed = captioning.filled(files.lines("captions", stamps.captions))
+    segments = (dataclasses.replace(s, **found.get(s.node_id, {})) for s in tree.segments)
+    asked = {*found, *(node_id for node_id, _ in failed)}
+    return dataclasses.replace(tree, segments=tuple(segments)), len(asked)
 
 
 def _finished_tree(store: RunStore, video: Video, run: _Run) -> Tree | None:
@@ -360,35 +446,65 @@ def _finished_tree(store: RunStore, video: Video, run: _Run) -> Tree | None:
     if not files.has("tree", stamps.tree):
         return None
     tree, _ = _captioned(video, stamps, files)
-    return _filled(tree, files.lines("annotations", stamps.annotations))[0]
+    refined = refinement.refined(files.lines("annotations", stamps.annotations))
+    segments = (
+        dataclasses.replace(s, gpt=refined[s.node_id].gpt) if s.node_id in refined else s
+        for s in tree.segments
+    )
+    return dataclasses.replace(tree, segments=tuple(segments))
 
 
 # -- many videos -------------------------------------------------------------------------------
 
-_Outcome = bool | BaseException
+_Outcome = _Result | BaseException
 
 
 def _outcomes(
     stage: str, videos: Sequence[Video], run: _Run, count: int | None
 ) -> Iterator[tuple[Video, _Outcome]]:
-    """(video, whether its result was there, or the error) as they come."""
-    places = _places(stage, run.preset)
+    """(video, what came of it or the error) as they come."""
+    work = partial(_run_stage, stage, run)
+    places, threads = _room(stage, run)
     places = tuple(islice(cycle(places), count or len(places)))[: len(videos)]
+    if threads > 1:
+        yield from _in_threads(work, videos, count or threads, run.load(stage))
     # What happens to a GPU's process stays there, and with its end all of the memory is free again.
-    if count != 1 and (len(places) > 1 or any(places)):
-        yield from spread(partial(_run_stage, stage, run), videos, places)
-        return
-    for video in videos:
-        try:
-            yield video, _run_stage(stage, run, video)
-        except Exception as error:
-            yield video, error
+    elif count != 1 and (len(places) > 1 or any(places)):
+        yield from spread(work, videos, places)
+    else:
+        for video in videos:
+            try:
+                yield video, work(video)
+            except Exception as error:
+                yield video, error
 
 
-def _places(stage: str, preset: Preset) -> tuple[str, ...]:
-    """Where processes of a stage may work: what its model says, or else each core."""
-    cores = ("",) * (os.cpu_count() or 1)
-    return getattr(_load(stage, preset), "places", cores) if stage in _MODULES else cores
+def _room(stage: str, run: _Run) -> tuple[tuple[str, ...], int]:
+    """Where processes of a stage may work, and how many threads there: as its model says."""
+    if stage not in _MODULES:
+        return ("",) * (os.cpu_count() or 1), 1
+    model = run.load(stage)
+    return model.places, getattr(model, "threads", 1)
+
+
+def _in_threads(
+    work: Callable[[Video], _Result], videos: Sequence[Video], count: int, model: Any
+) -> Iterator[tuple[Video, _Outcome]]:
+    """Like ``workers.spread``, in threads, for a model that waits for a server."""
+    pool = ThreadPoolExecutor(count)
+    running = {pool.submit(work, video): video for video in videos}
+    try:
+        for future in as_completed(running):
+            error = future.exception()
+            yield running[future], future.result() if error is None else error
+    except BaseException:
+        # Ctrl-C, or nobody listens any more: what is being asked ends, and with it the threads.
+        pool.shutdown(wait=False, cancel_futures=True)
+        while wait(running, timeout=0.1).not_done:
+            model.unload()
+        raise
+    finally:
+        pool.shutdown()
 
 
 def _write_parts(

@@ -18,15 +18,15 @@ import re
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from . import devices, video
+from .ahead import read_ahead
 from .devices import Device, DeviceLost
 from .presets import PresetError, options
 
@@ -415,22 +415,6 @@ def _normalisation(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
 
     mean, std = (torch.tensor(c, device=device)[:, None, None] * 255 for c in (_MEAN, _STD))
     return mean, std
-
-
-def read_ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
-    """The same items, up to ``depth`` of them made ahead in a thread of their own.
-
-    What making one raises is raised here, in its place.
-    """
-    iterator, end = iter(items), cast("Any", object())
-    reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
-    try:
-        coming = deque(reader.submit(next, iterator, end) for _ in range(depth))
-        while (item := coming.popleft().result()) is not end:
-            coming.append(reader.submit(next, iterator, end))
-            yield item
-    finally:
-        reader.shutdown(wait=True, cancel_futures=True)
 
 
 def tokens(config: Any, window: int) -> int:
