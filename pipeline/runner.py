@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from . import captioning, embedding, parquet, presets, refinement, segmentation
+from . import captioning, devices, embedding, parquet, presets, refinement, segmentation
 from .chat import ChatError
 from .devices import DeviceLost
 from .presets import STAGES, Preset, PresetError
@@ -92,6 +92,9 @@ class _Result:
     cost: Mapping[str, int] = field(default_factory=dict)
 
 
+_Outcome = _Result | BaseException
+
+
 @dataclass
 class Summary:
     """What :func:`annotate` did.
@@ -153,10 +156,42 @@ def check(
     """
     _segmentation_options(preset)
     models = {role: _load(role, preset, folder) for role in _MODULES}
+    if any(stage in models for stage in stages):
+        _check_gpus(preset)
     for stage in stages:
-        if hasattr(models.get(stage), "check"):
+        if stage in models:
             models[stage].check()
     return {role: model.name for role, model in models.items()}
+
+
+def obstacles(preset: Preset) -> list[str]:
+    """Why this machine cannot run a preset now, a sentence each; asks the servers that it names."""
+    steps: list[Callable[[], Any]] = [
+        partial(_check_gpus, preset),
+        partial(_segmentation_options, preset),
+        *(lambda role=role: _load(role, preset).check() for role in _MODULES),
+    ]
+    found = []
+    for step in steps:
+        try:
+            step()
+        except (PresetError, ChatError) as error:
+            found.append(str(error))
+    return found
+
+
+def _check_gpus(preset: Preset) -> None:
+    """Make sure that there is a GPU with as much memory as a preset says that it needs."""
+    if not preset.gpu_memory:
+        return
+    gpus = devices.found()
+    if not any(gpu.memory >= preset.gpu_memory for gpu in gpus):
+        there = ", ".join(f"{gpu.name} with {gpu.memory:.0f} GiB" for gpu in gpus) or "none"
+        raise PresetError(
+            f"the preset {preset.name} needs a GPU with {preset.gpu_memory:g} GiB, and there is "
+            f"{there}; choose another preset, or set gpu_memory in a copy of it if smaller models "
+            "are to run"
+        )
 
 
 def annotate(
@@ -193,40 +228,128 @@ def annotate(
         store.write_config({"preset": preset.to_dict(), "models": summary.models})
         run = _Run.of(preset, store)
         reused: dict[str, set[str]] = {video.uid: set() for video in videos}
-        unfilled: dict[str, dict[str, Unfilled]] = {}
         for stage in stages:
-            started = time.monotonic()
             todo = [video for video in videos if video.uid not in summary.failed]
-            failed = 0
             outcomes = _outcomes(stage, todo, run, workers)
-            for finished, (video, outcome) in enumerate(outcomes, start=1):
-                if isinstance(outcome, BaseException):
-                    failed += 1
-                    reason = _reason(store, video, stage, outcome)
-                    summary.failed[video.uid] = {"stage": stage, "reason": reason}
-                else:
-                    if outcome.reused:
-                        reused[video.uid].add(stage)
-                    if outcome.unfilled:
-                        unfilled.setdefault(video.uid, {})[stage] = outcome.unfilled
-                    if outcome.cost:
-                        summary.costs.setdefault(stage, {})[video.uid] = dict(outcome.cost)
-                if on_progress:
-                    elapsed = time.monotonic() - started
-                    left = elapsed / finished * (len(todo) - finished)
-                    on_progress(
-                        Progress(stage, video.uid, finished, failed, len(todo), elapsed, left)
-                    )
-            _unload()  # the next stage's model may need all of the memory
-            summary.seconds[stage] = round(time.monotonic() - started, 3)
+            results = _run_through(stage, todo, outcomes, store, summary, on_progress)
+            for uid, result in results.items():
+                if result.reused:
+                    reused[uid].add(stage)
         complete = [video for video in videos if video.uid not in summary.failed]
         summary.done = [video.uid for video in complete]
-        summary.unfilled = {uid: unfilled[uid] for uid in summary.done if uid in unfilled}
         summary.reused = [uid for uid in summary.done if reused[uid] == set(stages)]
-        summary.nodes = _write_parts(store, complete, run, summary.models)
-        summary.parts = [str(path) for path in store.parts()]
-        write_json(store.folder / "summary.json", summary.to_dict())
+        finished = partial(_finished_tree, store=store, run=run)
+        _finish(store, complete, finished, summary)
     return summary
+
+
+def refine(
+    source: Path,
+    preset: Preset,
+    store: RunStore,
+    uids: Sequence[str],
+    workers: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Refine the captions that trees have already, and write the trees with new annotations.
+
+    How good an LLM and its prompts are can be measured so on Action100M's own captions, without
+    videos and without the other stages; see docs/quality.md.
+
+    Args:
+        source: Action100M parquet
+        preset: of which only ``refine`` is used
+        store, workers, on_progress: as for :func:`annotate`
+        uids: of the videos in ``source``
+
+    Raises:
+        PresetError, ChatError: the model or server cannot be had; nothing has been done then
+        StoreError: another process works on this run
+    """
+    _unload()
+    model = _load("refine", preset, store.folder)
+    model.check()
+    summary = Summary(preset.name, ("refine",), str(store.folder), {"refine": model.name})
+    with store.lock():
+        store.write_config({"preset": preset.to_dict(), "models": summary.models})
+        run = _Run(preset, store.folder, {"refine": model.identity})
+        videos = [Video(uid, source) for uid in uids]
+        work = partial(_refine_given, run=run)
+        outcomes = _in_threads(work, videos, workers or max(1, model.threads), model)
+        results = _run_through("refine", videos, outcomes, store, summary, on_progress)
+        complete = [video for video in videos if video.uid in results]
+        summary.done = [video.uid for video in complete]
+        summary.reused = [uid for uid, result in results.items() if result.reused]
+
+        def finished(video: Video) -> Tree:
+            tree, made, files = _given(video, run)
+            return _annotated(tree, made, files)
+
+        _finish(store, complete, finished, summary)
+    return summary
+
+
+def _given(video: Video, run: _Run) -> tuple[Tree, str, VideoFolder]:
+    """A tree of a parquet file without its annotations, their stamp, and where they go."""
+    tree = next(parquet.read_trees(video.path, [video.uid]))
+    bare = tuple(dataclasses.replace(s, gpt=None) for s in tree.segments)
+    tree = dataclasses.replace(tree, segments=bare)
+    made = stamp(tree.to_dict(), run.makers["refine"], refinement.VERSION)
+    return tree, made, VideoFolder(run.folder / folder_name(video.uid))
+
+
+def _refine_given(video: Video, run: _Run) -> _Result:
+    tree, made, files = _given(video, run)
+    return _refine_tree(tree, run, made, files)
+
+
+def _run_through(
+    stage: str,
+    videos: Sequence[Video],
+    outcomes: Iterable[tuple[Video, _Outcome]],
+    store: RunStore,
+    summary: Summary,
+    on_progress: Callable[[Progress], None] | None,
+) -> dict[str, _Result]:
+    """Take a stage's outcomes as they come, note them in the summary and tell of them.
+
+    Returns:
+        by uid what came of the videos that did not fail
+    """
+    started = time.monotonic()
+    failed = 0
+    results = {}
+    for finished, (video, outcome) in enumerate(outcomes, start=1):
+        if isinstance(outcome, BaseException):
+            failed += 1
+            reason = _reason(store, video, stage, outcome)
+            summary.failed[video.uid] = {"stage": stage, "reason": reason}
+            summary.unfilled.pop(video.uid, None)
+        else:
+            results[video.uid] = outcome
+            if outcome.unfilled:
+                summary.unfilled.setdefault(video.uid, {})[stage] = outcome.unfilled
+            if outcome.cost:
+                summary.costs.setdefault(stage, {})[video.uid] = dict(outcome.cost)
+        if on_progress:
+            elapsed = time.monotonic() - started
+            left = elapsed / finished * (len(videos) - finished)
+            on_progress(Progress(stage, video.uid, finished, failed, len(videos), elapsed, left))
+    _unload()  # the next stage's model may need all of the memory
+    summary.seconds[stage] = round(time.monotonic() - started, 3)
+    return results
+
+
+def _finish(
+    store: RunStore,
+    videos: Sequence[Video],
+    finished: Callable[[Video], Tree | None],
+    summary: Summary,
+) -> None:
+    """Write the finished trees and the summary."""
+    summary.nodes = _write_parts(store, videos, finished, summary.models)
+    summary.parts = [str(path) for path in store.parts()]
+    write_json(store.folder / "summary.json", summary.to_dict())
 
 
 def read_parts(folder: Path, uids: Collection[str]) -> Iterator[Tree]:
@@ -386,14 +509,17 @@ def _refine(video: Video, run: _Run, stamps: _Stamps, files: VideoFolder) -> _Re
     tree, asked = _captioned(video, stamps, files)
     if asked < len(tree):
         raise MissingStage(f"{video.path} has no captions yet: run the stage caption too")
+    return _refine_tree(tree, run, stamps.annotations, files)
+
+
+def _refine_tree(tree: Tree, run: _Run, stamp: str, files: VideoFolder) -> _Result:
     wanted = sum(tree.is_refined(s) for s in tree.segments)
-    lines = files.lines("annotations", stamps.annotations)
+    lines = files.lines("annotations", stamp)
     reused = sum(r.gpt is not None for r in refinement.refined(lines).values()) == wanted
     if not reused:
-        save = partial(files.append, "annotations", stamps.annotations)
-        run.load("refine").refine(tree, lines, save)
-        files.drop_outdated("annotations", stamps.annotations)
-        lines = files.lines("annotations", stamps.annotations)
+        run.load("refine").refine(tree, lines, partial(files.append, "annotations", stamp))
+        files.drop_outdated("annotations", stamp)
+        lines = files.lines("annotations", stamp)
     refined = refinement.refined(lines).values()
     failed = [r.why for r in refined if r.gpt is None]
     return _result(reused, len(refined) - len(failed), failed, lines)
@@ -440,13 +566,18 @@ def _captioned(video: Video, stamps: _Stamps, files: VideoFolder) -> tuple[Tree,
     return dataclasses.replace(tree, segments=tuple(segments)), len(asked)
 
 
-def _finished_tree(store: RunStore, video: Video, run: _Run) -> Tree | None:
+def _finished_tree(video: Video, store: RunStore, run: _Run) -> Tree | None:
     """As much of the tree as has been made; None before segmentation."""
     stamps, files = _Stamps.of(video, run.makers), store.video(video.uid)
     if not files.has("tree", stamps.tree):
         return None
     tree, _ = _captioned(video, stamps, files)
-    refined = refinement.refined(files.lines("annotations", stamps.annotations))
+    return _annotated(tree, stamps.annotations, files)
+
+
+def _annotated(tree: Tree, stamp: str, files: VideoFolder) -> Tree:
+    """The tree with the annotations that there are."""
+    refined = refinement.refined(files.lines("annotations", stamp))
     segments = (
         dataclasses.replace(s, gpt=refined[s.node_id].gpt) if s.node_id in refined else s
         for s in tree.segments
@@ -455,8 +586,6 @@ def _finished_tree(store: RunStore, video: Video, run: _Run) -> Tree | None:
 
 
 # -- many videos -------------------------------------------------------------------------------
-
-_Outcome = _Result | BaseException
 
 
 def _outcomes(
@@ -508,7 +637,10 @@ def _in_threads(
 
 
 def _write_parts(
-    store: RunStore, videos: Sequence[Video], run: _Run, models: Mapping[str, str]
+    store: RunStore,
+    videos: Sequence[Video],
+    finished_tree: Callable[[Video], Tree | None],
+    models: Mapping[str, str],
 ) -> int:
     """Bring the run's parquet files up to date; returns how many nodes the videos' trees have.
 
@@ -520,7 +652,7 @@ def _write_parts(
 
     def finished(uid: str) -> Tree | None:
         nonlocal nodes
-        tree = _finished_tree(store, waiting.pop(uid), run)
+        tree = finished_tree(waiting.pop(uid))
         nodes += len(tree) if tree else 0
         return tree
 
