@@ -26,7 +26,7 @@ class Script:
         requests, keys: the bodies that came, and the Authorization headers
         busiest: requests that were under way at the same time, at most
         refused: (what a body must not hold, the sentence that it is refused with)
-        answer: what is said to a body; None repeats its texts
+        answer: what is said to a body, or the whole message; None repeats its texts
         counts: it tells how long its context is, and counts tokens at /tokenize: words
     """
 
@@ -42,7 +42,7 @@ class Script:
     running: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     counts: bool = False
-    answer: Callable[[dict[str, Any]], str] | None = None
+    answer: Callable[[dict[str, Any]], Any] | None = None
 
 
 @contextmanager
@@ -110,7 +110,8 @@ def scripted() -> Iterator[Script]:
             parts = body["messages"][1]["content"]
             said = " ".join(p["text"] for p in parts if p["type"] == "text")
             content = script.answer(body) if script.answer else f"you said {said}"
-            message = fault or {"role": "assistant", "content": content}
+            said_so = {"role": "assistant", "content": content}
+            message = fault or (content if isinstance(content, dict) else said_so)
             usage = {
                 "prompt_tokens": 7,
                 "completion_tokens": 3,
