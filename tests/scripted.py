@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections import deque
@@ -27,6 +28,7 @@ class Script:
         busiest: requests that were under way at the same time, at most
         refused: (what a body must not hold, the sentence that it is refused with)
         answer: what is said to a body, or the whole message; None repeats its texts
+        dead: it closes connections without a word
         counts: it tells how long its context is, and counts tokens at /tokenize: words
     """
 
@@ -42,6 +44,7 @@ class Script:
     running: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     counts: bool = False
+    dead: bool = False
     answer: Callable[[dict[str, Any]], Any] | None = None
 
 
@@ -132,6 +135,10 @@ def scripted() -> Iterator[Script]:
             )
 
         def _is_refused(self) -> bool:
+            if script.dead:
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return True
             script.keys.add(self.headers.get("Authorization", ""))
             refused = script.key is not None and self.headers["Authorization"] != (
                 f"Bearer {script.key}"
