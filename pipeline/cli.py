@@ -425,6 +425,12 @@ def _print_annotated(summary: Summary) -> None:
             f"{cost['requests'] / len(videos):.1f} requests, {tokens / len(videos):.0f} tokens a "
             "video"
         )
+    doubts = sum((Counter(each) for each in summary.doubts.values()), Counter[str]())
+    if doubts:
+        say(
+            f"{doubts['rules']} annotations break a rule that can be checked, {doubts['rounds']} are "
+            "of an earlier round since a later one failed"
+        )
     for uid, stages in summary.unfilled.items():
         for stage, unfilled in stages.items():
             say(f"{uid}: {unfilled.texts} texts of {stage} are missing: {unfilled.reason}")

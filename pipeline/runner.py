@@ -85,11 +85,13 @@ class _Result:
         reused: all of it was there before
         unfilled: None where every text is there
         cost: of the requests to chat models, by kind; empty without such models
+        doubts: annotations that break a rule, or are of an earlier round, by kind
     """
 
     reused: bool = False
     unfilled: Unfilled | None = None
     cost: Mapping[str, int] = field(default_factory=dict)
+    doubts: Mapping[str, int] = field(default_factory=dict)
 
 
 _Outcome = _Result | BaseException
@@ -105,6 +107,8 @@ class Summary:
         failed: (stage, reason) by uid
         unfilled: by uid among ``done`` and stage, how many nodes' texts there are not, and why: a
             model that refuses, or whose answers could not be used. Another run asks for them again
+        doubts: by uid how many annotations break a rule of ``prompts.broken_rules`` (``rules``), and
+            how many are of an earlier round since a later one failed (``rounds``)
         seconds: by stage
         costs: by stage and then uid, what all requests of the run so far have cost: ``requests``,
             ``prompt_tokens``, ``cached_tokens`` (of those, out of a server's cache) and
@@ -122,6 +126,7 @@ class Summary:
     reused: list[str] = field(default_factory=list)
     failed: dict[str, dict[str, str]] = field(default_factory=dict)
     unfilled: dict[str, dict[str, Unfilled]] = field(default_factory=dict)
+    doubts: dict[str, dict[str, int]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     costs: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     nodes: int = 0
@@ -329,6 +334,8 @@ def _run_through(
             results[video.uid] = outcome
             if outcome.unfilled:
                 summary.unfilled.setdefault(video.uid, {})[stage] = outcome.unfilled
+            if outcome.doubts:
+                summary.doubts[video.uid] = dict(outcome.doubts)
             if outcome.cost:
                 summary.costs.setdefault(stage, {})[video.uid] = dict(outcome.cost)
         if on_progress:
@@ -522,7 +529,11 @@ def _refine_tree(tree: Tree, run: _Run, stamp: str, files: VideoFolder) -> _Resu
         lines = files.lines("annotations", stamp)
     refined = refinement.refined(lines).values()
     failed = [r.why for r in refined if r.gpt is None]
-    return _result(reused, len(refined) - len(failed), failed, lines)
+    result = _result(reused, len(refined) - len(failed), failed, lines)
+    rules = sum(bool(r.broken) for r in refined)
+    rounds = sum(bool(r.why) for r in refined) - len(failed)
+    doubts = {"rules": rules, "rounds": rounds} if rules or rounds else {}
+    return dataclasses.replace(result, doubts=doubts)
 
 
 def _result(

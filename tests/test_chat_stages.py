@@ -174,6 +174,28 @@ def test_texts_that_failed_are_told_and_asked_for_by_the_next_run(kit, run, serv
     assert all(s.plm_caption for tree in written(run, again) for s in tree.segments)
 
 
+def test_annotations_that_are_in_doubt_are_counted(kit, run, server):
+    bad = json.loads(json.dumps(GOOD))
+    bad["action"]["brief"] = "cutting the onion"
+
+    def answer(body: dict[str, Any]) -> Any:
+        if pictures(body):
+            return reply(body)
+        return (
+            "no"
+            if "This is a draft" in body["messages"][1]["content"][0]["text"]
+            else (json.dumps(bad))
+        )
+
+    server.answer = answer
+    summary = annotate(kit, run, changes(server))
+    refined = {
+        tree.video_uid: sum(tree.is_refined(s) for s in tree.segments)
+        for tree in written(run, summary)
+    }
+    assert summary.doubts == {uid: {"rules": n, "rounds": n} for uid, n in refined.items()}
+
+
 def test_a_server_that_is_gone_fails_each_video_once_and_nothing_is_lost(kit, run, server):
     answered = 0
 
