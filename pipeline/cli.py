@@ -428,8 +428,8 @@ def _print_annotated(summary: Summary) -> None:
     doubts = sum((Counter(each) for each in summary.doubts.values()), Counter[str]())
     if doubts:
         say(
-            f"{doubts['rules']} annotations break a rule that can be checked, {doubts['rounds']} are "
-            "of an earlier round since a later one failed"
+            f"{doubts['rules']} annotations break a rule that can be checked, "
+            f"{doubts['rounds']} are of an earlier round since a later one failed"
         )
     for uid, stages in summary.unfilled.items():
         for stage, unfilled in stages.items():

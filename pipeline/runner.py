@@ -107,8 +107,8 @@ class Summary:
         failed: (stage, reason) by uid
         unfilled: by uid among ``done`` and stage, how many nodes' texts there are not, and why: a
             model that refuses, or whose answers could not be used. Another run asks for them again
-        doubts: by uid how many annotations break a rule of ``prompts.broken_rules`` (``rules``), and
-            how many are of an earlier round since a later one failed (``rounds``)
+        doubts: by uid how many annotations break a rule of ``prompts.broken_rules`` (``rules``),
+            and how many are of an earlier round since a later one failed (``rounds``)
         seconds: by stage
         costs: by stage and then uid, what all requests of the run so far have cost: ``requests``,
             ``prompt_tokens``, ``cached_tokens`` (of those, out of a server's cache) and

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline import captioning, presets, runner
+from pipeline import captioning, child, presets, runner
 from pipeline.parquet import read_models, read_trees
 from pipeline.prompts import ACTION, CLIP, IMAGE
 from pipeline.store import RunStore
@@ -281,6 +281,17 @@ def test_the_key_is_in_no_file_and_no_word_of_a_run(kit, run, server, cli):
     for path in files:
         assert KEY.encode() not in path.read_bytes(), path
     assert f"Bearer {KEY}" in server.keys
+
+
+def test_a_run_in_a_child_takes_changes_stages_and_keys(kit, run, server, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    videos = [runner.Video(spec.uid, path) for spec, path in kit.videos[:1]]
+    stages = ["segment", "caption"]
+    steps = child.annotate_in_child(
+        videos, "embedded", run.folder, stages, changes(server), {"OPENAI_API_KEY": KEY}
+    )
+    assert {progress.stage for progress in steps} == set(stages)
+    assert server.keys == {f"Bearer {KEY}"}
 
 
 def test_a_wrong_server_or_model_is_an_error_before_any_work(kit, server, cli, tmp_path):
