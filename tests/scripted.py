@@ -110,7 +110,7 @@ def scripted() -> Iterator[Script]:
                 self._send(200, {"html": "busy"})
                 return
             time.sleep(script.seconds)
-            parts = body["messages"][1]["content"]
+            parts = body["messages"][-1]["content"]
             said = " ".join(p["text"] for p in parts if p["type"] == "text")
             content = script.answer(body) if script.answer else f"you said {said}"
             said_so = {"role": "assistant", "content": content}

@@ -206,9 +206,9 @@ def test_a_clip_goes_frame_by_frame_or_as_one_video_with_its_times(server: Scrip
     for clips in ("images", "video"):
         ChatServer(server.url, MODEL, clips=clips).ask([Question("", (clip, "say"))])
     single, video = server.requests
-    kinds = [part["type"] for part in single["messages"][1]["content"]]
+    kinds = [part["type"] for part in single["messages"][-1]["content"]]
     assert kinds == ["image_url", "image_url", "text"]
-    part = video["messages"][1]["content"][0]
+    part = video["messages"][-1]["content"][0]
     assert part["video_url"]["url"] == "data:video/jpeg;base64,/9hh,/9hi"
     timing = {"num_frames": 2, "fps": 25.0, "frames_indices": [0, 40], "total_num_frames": 80}
     assert video["media_io_kwargs"] == {"video": timing}
@@ -217,7 +217,7 @@ def test_a_clip_goes_frame_by_frame_or_as_one_video_with_its_times(server: Scrip
 def test_pictures_for_a_server_on_this_machine_are_files_each_written_once(server: Script) -> None:
     chat = ChatServer(server.url, MODEL, images="file")
     chat.ask([Question("", (b"\xff\xd8a", b"\x89PNGb")), Question("", (b"\xff\xd8a",))])
-    urls = [p["image_url"]["url"] for r in server.requests for p in r["messages"][1]["content"]]
+    urls = [p["image_url"]["url"] for r in server.requests for p in r["messages"][-1]["content"]]
     assert sorted(Path(urlsplit(url).path).suffix for url in urls) == [".jpeg", ".jpeg", ".png"]
     assert len(set(urls)) == 2 and all(url.startswith("file:///") for url in urls)
     contents = {Path(urlsplit(url).path).read_bytes() for url in urls}

@@ -35,7 +35,7 @@ KEY = "sk-a-key-that-no-file-may-hold"
 
 def reply(body: dict[str, Any]) -> Any:
     """A caption that names the request, or the annotation."""
-    parts = body["messages"][1]["content"]
+    parts = body["messages"][-1]["content"]
     pictures = sum(part["type"] == "image_url" for part in parts)
     if not pictures:
         return json.dumps(GOOD)
@@ -95,7 +95,7 @@ def requests_wanted(trees: list[Tree]) -> tuple[int, int]:
 
 
 def pictures(body: dict[str, Any]) -> list[Image.Image]:
-    urls = [p["image_url"]["url"] for p in body["messages"][1]["content"] if "image_url" in p]
+    urls = [p["image_url"]["url"] for p in body["messages"][-1]["content"] if "image_url" in p]
     data = (base64.b64decode(url.removeprefix("data:image/jpeg;base64,")) for url in urls)
     return [Image.open(io.BytesIO(each)) for each in data]
 
@@ -183,7 +183,7 @@ def test_annotations_that_are_in_doubt_are_counted(kit, run, server):
             return reply(body)
         return (
             "no"
-            if "This is a draft" in body["messages"][1]["content"][0]["text"]
+            if "This is a draft" in body["messages"][-1]["content"][0]["text"]
             else (json.dumps(bad))
         )
 
