@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .runner import Progress, Summary, Video
 
 INTERRUPTED = 130
+# While a video's texts come: seconds from one line of progress to the next.
+_SECONDS_A_LINE = 30
 
 
 class UsageError(Exception):
@@ -369,6 +371,7 @@ class _Reporter:
         self.style = style
         self._bar: Any = None
         self._stage = ""
+        self._last, self._printed = ("", 0), 0.0
 
     def __enter__(self) -> _Reporter:
         return self
@@ -381,16 +384,24 @@ class _Reporter:
         if self.style == "json":
             print(json.dumps(vars(progress)), file=sys.stderr, flush=True)
         elif self.style == "lines":
-            rate = progress.done / progress.elapsed if progress.elapsed else 0
-            print(
-                f"{progress.stage}: {progress.done} of {progress.total} videos, "
-                f"{progress.failed} failed, {rate:.2g} a second, "
-                f"{progress.remaining:.0f} s left ({progress.video})",
-                file=sys.stderr,
-                flush=True,
-            )
+            self._print_line(progress)
         elif self.style == "bar":
             self._update_bar(progress)
+
+    def _print_line(self, progress: Progress) -> None:
+        key = progress.stage, progress.done
+        if key == self._last and progress.elapsed - self._printed < _SECONDS_A_LINE:
+            return
+        self._last, self._printed = key, progress.elapsed
+        rate = progress.done / progress.elapsed if progress.elapsed else 0
+        left = "" if progress.remaining is None else f", {progress.remaining:.0f} s left"
+        video = f" ({progress.video})" if progress.video else ""
+        print(
+            f"{progress.stage}: {progress.done} of {progress.total} videos, "
+            f"{progress.failed} failed, {rate:.2g} a second{_texts(progress)}{left}{video}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def _update_bar(self, progress: Progress) -> None:
         from tqdm import tqdm
@@ -402,9 +413,16 @@ class _Reporter:
             self._bar = tqdm(
                 total=progress.total, desc=f"{progress.stage:8}", unit="video", file=sys.stderr
             )
-        if progress.failed:
-            self._bar.set_postfix_str(f"{progress.failed} failed", refresh=False)
+        failed = f"{progress.failed} failed" if progress.failed else ""
+        self._bar.set_postfix_str(failed + _texts(progress), refresh=False)
         self._bar.update(progress.done - self._bar.n)
+        self._bar.refresh()
+
+
+def _texts(progress: Progress) -> str:
+    if not progress.texts:
+        return ""
+    return f", {progress.texts} texts ({progress.texts / max(progress.elapsed, 0.1):.2g} a second)"
 
 
 def _print_annotated(summary: Summary) -> None:

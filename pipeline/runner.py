@@ -38,7 +38,7 @@ from .store import (
 )
 from .tree import MIN_SEGMENT_DURATION, Tree
 from .video import VideoError, VideoInfo
-from .workers import LostWorker, spread
+from .workers import LostWorker, spread, step, steps
 
 #: Videos of one ``part-*.parquet``.
 VIDEOS_PER_PART = 1000
@@ -57,7 +57,10 @@ class Video:
 class Progress:
     """How far a stage is: ``done`` (with ``failed`` among them) of ``total`` videos.
 
-    ``elapsed`` and ``remaining`` are seconds of this stage.
+    Attributes:
+        video: the one that was done last; "" before the first
+        elapsed, remaining: seconds of this stage; ``remaining`` is None before the first video
+        texts: that captioning or refinement has made so far in this stage
     """
 
     stage: str
@@ -66,7 +69,8 @@ class Progress:
     failed: int
     total: int
     elapsed: float
-    remaining: float
+    remaining: float | None
+    texts: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,15 +175,15 @@ def check(
 
 def obstacles(preset: Preset) -> list[str]:
     """Why this machine cannot run a preset now, a sentence each; asks the servers that it names."""
-    steps: list[Callable[[], Any]] = [
+    checks: list[Callable[[], Any]] = [
         partial(_check_gpus, preset),
         partial(_segmentation_options, preset),
         *(lambda role=role: _load(role, preset).check() for role in _MODULES),
     ]
     found = []
-    for step in steps:
+    for each in checks:
         try:
-            step()
+            each()
         except (PresetError, ChatError) as error:
             found.append(str(error))
     return found
@@ -219,7 +223,8 @@ def annotate(
             at a time in this process; None = for each stage as many as suit it: a GPU each, on a
             CPU this process for a model that fills the cores by itself, else as many as there are
             cores
-        on_progress: called after each video of each stage
+        on_progress: called after each video of each stage, and while texts come every second, then
+            in a thread of its own
 
     Raises:
         PresetError, ChatError: a model or server cannot be had; nothing has been done then
@@ -322,29 +327,67 @@ def _run_through(
         by uid what came of the videos that did not fail
     """
     started = time.monotonic()
-    failed = 0
-    results = {}
-    for finished, (video, outcome) in enumerate(outcomes, start=1):
-        if isinstance(outcome, BaseException):
-            failed += 1
-            reason = _reason(store, video, stage, outcome)
-            summary.failed[video.uid] = {"stage": stage, "reason": reason}
-            summary.unfilled.pop(video.uid, None)
-        else:
-            results[video.uid] = outcome
-            if outcome.unfilled:
-                summary.unfilled.setdefault(video.uid, {})[stage] = outcome.unfilled
-            if outcome.doubts:
-                summary.doubts[video.uid] = dict(outcome.doubts)
-            if outcome.cost:
-                summary.costs.setdefault(stage, {})[video.uid] = dict(outcome.cost)
-        if on_progress:
-            elapsed = time.monotonic() - started
-            left = elapsed / finished * (len(videos) - finished)
-            on_progress(Progress(stage, video.uid, finished, failed, len(videos), elapsed, left))
+    results: dict[str, _Result] = {}
+    with _Teller(stage, len(videos), on_progress) as told:
+        for video, outcome in outcomes:
+            failed = isinstance(outcome, BaseException)
+            if isinstance(outcome, BaseException):
+                reason = _reason(store, video, stage, outcome)
+                summary.failed[video.uid] = {"stage": stage, "reason": reason}
+                summary.unfilled.pop(video.uid, None)
+            else:
+                results[video.uid] = outcome
+                if outcome.unfilled:
+                    summary.unfilled.setdefault(video.uid, {})[stage] = outcome.unfilled
+                if outcome.doubts:
+                    summary.doubts[video.uid] = dict(outcome.doubts)
+                if outcome.cost:
+                    summary.costs.setdefault(stage, {})[video.uid] = dict(outcome.cost)
+            told.done(video.uid, failed)
     _unload()  # the next stage's model may need all of the memory
     summary.seconds[stage] = round(time.monotonic() - started, 3)
     return results
+
+
+class _Teller:
+    """Tells how far a stage is: with each video, and every second while texts come."""
+
+    def __init__(self, stage: str, total: int, tell: Callable[[Progress], None] | None):
+        self._tell, self._began, self._before = tell, time.monotonic(), steps().value
+        self._now = Progress(stage, "", 0, 0, total, 0.0, None)
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._pulse, daemon=True)
+
+    def __enter__(self) -> _Teller:
+        if self._tell:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._tell:
+            self._thread.join()
+
+    def done(self, uid: str, failed: bool) -> None:
+        """A video is done, well or not."""
+        done = self._now.done + 1
+        self._say(video=uid, done=done, failed=self._now.failed + failed)
+
+    def _pulse(self) -> None:
+        while not self._ended.wait(1.0):
+            if steps().value - self._before > self._now.texts:
+                self._say()
+
+    def _say(self, **changes: Any) -> None:
+        if self._tell is None:
+            return
+        with self._lock:
+            now = dataclasses.replace(self._now, **changes)
+            elapsed = time.monotonic() - self._began
+            left = elapsed / now.done * (now.total - now.done) if now.done else None
+            texts = steps().value - self._before
+            self._now = dataclasses.replace(now, elapsed=elapsed, remaining=left, texts=texts)
+            self._tell(self._now)
 
 
 def _finish(
@@ -500,7 +543,7 @@ def _caption(video: Video, run: _Run, stamps: _Stamps, files: VideoFolder) -> _R
     reused = _texts(captioning.filled(lines)[0]) == wanted
     if not reused:
         info = VideoInfo.from_dict(files.load("video", stamps.video))
-        save = partial(files.append, "captions", stamps.captions)
+        save = _saver(files, "captions", stamps.captions)
         run.load("caption").caption(video.path, info, tree, lines, save)
         files.drop_outdated("captions", stamps.captions)
         lines = files.lines("captions", stamps.captions)
@@ -524,7 +567,7 @@ def _refine_tree(tree: Tree, run: _Run, stamp: str, files: VideoFolder) -> _Resu
     lines = files.lines("annotations", stamp)
     reused = sum(r.gpt is not None for r in refinement.refined(lines).values()) == wanted
     if not reused:
-        run.load("refine").refine(tree, lines, partial(files.append, "annotations", stamp))
+        run.load("refine").refine(tree, lines, _saver(files, "annotations", stamp))
         files.drop_outdated("annotations", stamp)
         lines = files.lines("annotations", stamp)
     refined = refinement.refined(lines).values()
@@ -534,6 +577,16 @@ def _refine_tree(tree: Tree, run: _Run, stamp: str, files: VideoFolder) -> _Resu
     rounds = sum(bool(r.why) for r in refined) - len(failed)
     doubts = {"rules": rules, "rounds": rounds} if rules or rounds else {}
     return dataclasses.replace(result, doubts=doubts)
+
+
+def _saver(files: VideoFolder, stage: str, stamp: str) -> Callable[[Mapping[str, Any]], None]:
+    """What saves a line of a stage, and counts it."""
+
+    def save(line: Mapping[str, Any]) -> None:
+        files.append(stage, stamp, line)
+        step()
+
+    return save
 
 
 def _result(
