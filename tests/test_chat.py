@@ -215,13 +215,21 @@ def test_a_clip_goes_frame_by_frame_or_as_one_video_with_its_times(server: Scrip
 
 
 def test_pictures_for_a_server_on_this_machine_are_files_each_written_once(server: Script) -> None:
+    contents = set()
+
+    def read(body: dict[str, Any]) -> str:
+        for part in body["messages"][-1]["content"]:
+            contents.add(Path(urlsplit(part["image_url"]["url"]).path).read_bytes())
+        return "seen"
+
+    server.answer = read
     chat = ChatServer(server.url, MODEL, images="file")
     chat.ask([Question("", (b"\xff\xd8a", b"\x89PNGb")), Question("", (b"\xff\xd8a",))])
     urls = [p["image_url"]["url"] for r in server.requests for p in r["messages"][-1]["content"]]
     assert sorted(Path(urlsplit(url).path).suffix for url in urls) == [".jpeg", ".jpeg", ".png"]
     assert len(set(urls)) == 2 and all(url.startswith("file:///") for url in urls)
-    contents = {Path(urlsplit(url).path).read_bytes() for url in urls}
     assert contents == {b"\xff\xd8a", b"\x89PNGb"}
+    assert not any(Path(urlsplit(url).path).exists() for url in urls)  # they are gone afterwards
 
 
 def test_tokens_are_the_servers_or_a_guess_on_the_safe_side(server: Script) -> None:

@@ -64,6 +64,8 @@ _THREADS = 4
 # Of a schema: what OpenAI's strict mode refuses, and others need to keep an answer from running on.
 _LENGTHS = ("minLength", "maxLength")
 
+# Of folders with pictures for servers on this machine, each for as long as a video is asked about.
+_FILES = "action100m-frames-"
 _STOPPED = "the asking was stopped"
 
 Result = TypeVar("Result")
@@ -272,9 +274,10 @@ class ChatServer:
                 on_answer(index, answers[index])
 
         loop = self._running_loop()
+        files = tempfile.TemporaryDirectory(prefix=_FILES) if self._images == "file" else None
         try:
             for index, question in enumerate(questions):
-                future = loop.submit(self._one, loop, question)
+                future = loop.submit(self._one, loop, question, files and Path(files.name))
                 running[future] = index
                 future.add_done_callback(finished.put)
                 # The waiting ones hold their pictures: no more of them than can be sent.
@@ -285,6 +288,8 @@ class ChatServer:
         finally:
             for future in list(running):
                 future.cancel()
+            if files is not None:
+                files.cleanup()
         return [answers[index] for index in sorted(answers)]
 
     def _running_loop(self) -> _Loop:
@@ -293,7 +298,7 @@ class ChatServer:
                 self._loop = _Loop(self.base_url, self._key, self._timeout, self._concurrency)
             return self._loop
 
-    async def _one(self, loop: _Loop, question: Question) -> Answer:
+    async def _one(self, loop: _Loop, question: Question, files: Path | None) -> Answer:
         """Ask until there is an answer or a reason why there is none."""
         import openai
 
@@ -308,7 +313,7 @@ class ChatServer:
                 sent = self._dialect.version
                 try:
                     completion = await loop.client.chat.completions.create(
-                        **self._request(question)
+                        **self._request(question, files)
                     )
                     self._answered = time.monotonic()
                     return _answer(completion, tries, self._answered - began)
@@ -348,7 +353,7 @@ class ChatServer:
             usual = min(_FIRST_WAIT * 2 ** (failures - 1), _LONGEST_WAIT) * random.uniform(0.5, 1.0)
             await asyncio.sleep(max(wait or 0.0, usual))
 
-    def _request(self, question: Question) -> dict[str, Any]:
+    def _request(self, question: Question, files: Path | None) -> dict[str, Any]:
         content: list[dict[str, Any]] = []
         extra: dict[str, Any] = {}
         for part in question.parts:
@@ -360,7 +365,7 @@ class ChatServer:
             else:
                 frames = part.frames if isinstance(part, Clip) else [part]
                 content += [
-                    {"type": "image_url", "image_url": {"url": self._image_url(frame)}}
+                    {"type": "image_url", "image_url": {"url": _image_url(frame, files)}}
                     for frame in frames
                 ]
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
@@ -372,19 +377,6 @@ class ChatServer:
             **self._dialect.parameters(question),
         }
         return {**request, "extra_body": extra} if extra else request
-
-    def _image_url(self, image: bytes) -> str:
-        if self._images == "file":
-            name = f"{hashlib.sha256(image).hexdigest()[:32]}.{_kind(image)}"
-            path = Path(self._files.name) / name
-            if not path.exists():  # the same frame is in many segments
-                path.write_bytes(image)
-            return path.as_uri()
-        return f"data:image/{_kind(image)};base64,{base64.b64encode(image).decode()}"
-
-    @cached_property
-    def _files(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(prefix="action100m-frames-")
 
     def _reason(self, error: Exception) -> str:
         """One line, without the key, which some servers repeat."""
@@ -607,6 +599,16 @@ def _answer(completion: Any, tries: int, seconds: float) -> Answer:
         tries=tries,
         seconds=round(seconds, 3),
     )
+
+
+def _image_url(image: bytes, files: Path | None) -> str:
+    """A picture in the address itself, or that of a file in this folder."""
+    if files is None:
+        return f"data:image/{_kind(image)};base64,{base64.b64encode(image).decode()}"
+    path = files / f"{hashlib.sha256(image).hexdigest()[:32]}.{_kind(image)}"
+    if not path.exists():  # the same frame is in many segments
+        path.write_bytes(image)
+    return path.as_uri()
 
 
 def _kind(image: bytes) -> str:
