@@ -352,7 +352,7 @@ def load(config: Mapping[str, Any], folder: Path | None = None) -> Captioner:
     for name, least in (("frames", 1), ("size", 16), ("max_tokens", 1)):
         _require(chosen[name] >= least, f"{name} must be at least {least}, not {chosen[name]}")
     rest = {k: v for k, v in config.items() if k not in OPTIONS}
-    segments = chat.load("caption", rest, folder)
+    segments = chat.load("caption", rest, folder, chosen["frames"])
     if not (leaf := chosen["leaf"]):
         return ChatCaptioner(segments, segments, chosen)
     _require("backend" in leaf, "leaf names no backend")
@@ -362,7 +362,7 @@ def load(config: Mapping[str, Any], folder: Path | None = None) -> Captioner:
         "leaf needs a second vLLM server, for which the GPUs have no room; serve one of the models "
         "yourself (backend openai), or run one in process (backend transformers)",
     )
-    return ChatCaptioner(segments, chat.load("caption", leaf, folder), chosen)
+    return ChatCaptioner(segments, chat.load("caption", leaf, folder, 1), chosen)
 
 
 def _require(condition: bool, otherwise: str) -> None:

@@ -162,6 +162,19 @@ def _parser() -> argparse.ArgumentParser:
     listed.add_argument("names", nargs="*", metavar="NAME", help="default: all; or a YAML file")
     _add_json(listed)
 
+    serve = command(
+        "serve",
+        _serve,
+        "Start vLLM's own server with the flags that a role of a preset needs, and say how to "
+        "point to it; a key in VLLM_API_KEY is asked of clients.",
+    )
+    _add_preset(serve)
+    serve.add_argument("--role", required=True, choices=("caption", "refine"))
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="default: %(default)s, this machine only"
+    )
+    serve.add_argument("--port", type=_positive_int, default=8000, help="default: %(default)s")
+
     segment = command(
         "segment",
         _segment,
@@ -215,6 +228,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     """What every command that makes a run takes."""
+    _add_preset(parser)
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="the run's folder; made if missing"
+    )
+    parser.add_argument(
+        "--progress",
+        choices=("auto", "bar", "lines", "json", "none"),
+        default="auto",
+        help="on standard error: a bar on a terminal, else lines (auto); json is for programs",
+    )
+
+
+def _add_preset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         required=True,
@@ -228,15 +254,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="ROLE.OPTION=VALUE",
         help="change the preset, for example refine.model=NAME or caption.frames=16; "
         "may be repeated; ROLE.backend=... starts a role anew",
-    )
-    parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="the run's folder; made if missing"
-    )
-    parser.add_argument(
-        "--progress",
-        choices=("auto", "bar", "lines", "json", "none"),
-        default="auto",
-        help="on standard error: a bar on a terminal, else lines (auto); json is for programs",
     )
 
 
@@ -493,6 +510,30 @@ def _refine(options: argparse.Namespace) -> int:
     if options.json:
         _print_json({**summary.to_dict(), "videos": results})
     return _exit_status(summary)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from . import captioning, presets, refinement
+    from .chat import vllm
+
+    preset = presets.load(options.preset, options.set)
+    config = getattr(preset, options.role)
+    if config["backend"] != "vllm":
+        raise UsageError(
+            f"{options.role} of the preset {preset.name} is filled by the backend "
+            f"{config['backend']}; serve starts vLLM, for example with --preset single-gpu"
+        )
+    stage = captioning if options.role == "caption" else refinement
+    asked = {k: v for k, v in config.items() if k not in stage.OPTIONS}
+    # Loading it checks the options of the stage too.
+    stage.load(config)
+    pictures = config.get("frames", captioning.OPTIONS["frames"])
+    pictures = pictures if options.role == "caption" else 0
+    say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+    status = vllm.serve(options.role, asked, options.host, options.port, pictures, say)
+    if status:
+        raise UsageError(f"vLLM ended with status {status}; its last words are above")
+    return 0
 
 
 def _presets(options: argparse.Namespace) -> int:

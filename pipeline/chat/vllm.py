@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -114,14 +115,13 @@ def installed() -> Vllm:
 
 
 def command(
-    role: str, chosen: Mapping[str, Any], vllm: Vllm, host: str, port: int, frames: int = 32
+    chosen: Mapping[str, Any], vllm: Vllm, host: str, port: int, pictures: int
 ) -> list[str]:
-    """What starts vLLM's own server for a role.
+    """What starts vLLM's own server.
 
     Args:
-        role: "caption" or "refine"
         chosen: :data:`OPTIONS`, all of them
-        frames: pictures of a question at most
+        pictures: of a question at most
     """
     words = [str(vllm.python), "-m", "vllm.entrypoints.openai.api_server"]
     words += ["--model", chosen["model"], "--served-model-name", chosen["model"]]
@@ -134,8 +134,8 @@ def command(
         words += ["--quantization", chosen["quantization"]]
     if chosen["context"]:
         words += ["--max-model-len", str(chosen["context"])]
-    if role == "caption":
-        words += ["--limit-mm-per-prompt", json.dumps({"image": frames, "video": 1})]
+    if pictures:
+        words += ["--limit-mm-per-prompt", json.dumps({"image": pictures, "video": 1})]
         if chosen["clips"] == "video":
             words += ["--trust-request-mm-kwargs"]
         if chosen["images"] == "file":
@@ -185,19 +185,75 @@ def settings(role: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return chosen
 
 
+def serve(
+    role: str,
+    config: Mapping[str, Any],
+    host: str,
+    port: int,
+    pictures: int,
+    say: Callable[[str], None],
+) -> int:
+    """Run vLLM's own server for a role in the foreground, until it ends or Ctrl-C.
+
+    Args:
+        role, config: of a preset
+        host, port: where it listens
+        pictures: of a question at most
+        say: called with its command line, and when it is ready with how to point to it
+
+    Returns:
+        vLLM's exit status
+
+    Raises:
+        ChatError: vLLM or the model is not to be had
+    """
+    chosen = settings(role, {**config, "images": "data"})
+    VllmChat(role, config).check()
+    vllm = installed()
+    words = command(chosen, vllm, host, port, pictures)
+    say(f"{vllm.version}: {shlex.join(words)}")
+    variables = environment(chosen, vllm, None)
+    process = subprocess.Popen(words, env=variables, stdin=subprocess.DEVNULL, preexec_fn=_child)
+    try:
+        while process.poll() is None and not _answers(port, host):
+            time.sleep(0.5)
+        if process.poll() is None:
+            url = f"http://{host}:{port}/v1"
+            say(
+                f"ready. Where the pipeline runs, set ACTION100M_BASE_URL={url}, or in a preset:\n"
+                f"  {role}:\n    backend: openai\n    model: {chosen['model']}\n"
+                f"    base_url: {url}\n    clips: {chosen['clips']}"
+            )
+        return process.wait()
+    finally:
+        _end(process)
+
+
+def _child() -> None:
+    os.setsid()  # Ctrl-C is for us, who end all of it
+    _end_with_parent()
+
+
 class VllmChat:
     """A vLLM server of our own (see ``Chat``).
 
     Args:
         role, config: of a preset, with :data:`OPTIONS`
         folder: of the run, for vLLM's log; None for a temporary file
+        pictures: of a question at most
     """
 
     places: tuple[str, ...] = ("",)
     threads = ChatServer.threads
 
-    def __init__(self, role: str, config: Mapping[str, Any], folder: Path | None = None):
-        self._role, self._chosen = role, settings(role, config)
+    def __init__(
+        self,
+        role: str,
+        config: Mapping[str, Any],
+        folder: Path | None = None,
+        pictures: int = 0,
+    ):
+        self._role, self._chosen, self._pictures = role, settings(role, config), pictures
         self._log = Path(folder or tempfile.gettempdir()) / f"vllm-{role}.log"
         self.name: str = self._chosen["model"]
         self.identity: Mapping[str, Any] = {name: self._chosen[name] for name in _MAKES}
@@ -274,7 +330,7 @@ class VllmChat:
                     free.bind(("127.0.0.1", 0))
                     port = free.getsockname()[1]
                 key = secrets.token_hex(16)
-                words = command(self._role, self._chosen, self._vllm, "127.0.0.1", port)
+                words = command(self._chosen, self._vllm, "127.0.0.1", port, self._pictures)
                 variables = environment(self._chosen, self._vllm, key)
                 self._server = _Server(
                     words, variables, port, self._log, self._chosen["start_timeout"]
@@ -363,8 +419,7 @@ class _Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=_child,
             )
 
     def _set(self, ready: bool = False, over: str = "") -> None:
@@ -403,9 +458,9 @@ def _group_lives(process: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, host: str = "127.0.0.1") -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=5) as answer:
             return answer.status == 200
     except OSError:
         return False
