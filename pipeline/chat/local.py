@@ -65,7 +65,7 @@ _BATCHES_AHEAD, _BYTES_AHEAD = 4, 2 << 30
 _PREPARED_AHEAD = 4
 # White space between the parts of a JSON answer. Models that may write any amount sometimes write
 # nothing else.
-_WHITE_SPACE = {"whitespace_flexible": False, "whitespace_pattern": r"[ \n]{0,16}"}
+_WHITE_SPACE: Any = {"whitespace_flexible": False, "whitespace_pattern": r"[ \n]{0,16}"}
 
 _STOPPED = "the asking was stopped"
 
@@ -234,7 +234,7 @@ class LocalChat:
                 f"{self._role}: the tokenizer or processor of {self.name} cannot be loaded "
                 f"({first_line(error)}); download the model again"
             ) from error
-        seer = getattr(processor, "video_processor", None)
+        seer: Any = getattr(processor, "video_processor", None)
         if hasattr(seer, "cap_pixels_per_frame"):
             seer.cap_pixels_per_frame = True  # Qwen3-VL's own way, and transformers' from 5.22 on
         return processor
@@ -463,7 +463,7 @@ class LocalChat:
         if not self.batch_size and self.device.room():
             # Of the first one it is measured what a token takes.
             most = min(_MOST, self._tokens_at_once // todo[0].length) or 1
-        batch = []
+        batch: list[_Prepared] = []
         for each in todo:
             if len(batch) == most or each.form != todo[0].form:
                 break
@@ -580,7 +580,7 @@ class LocalChat:
             elif isinstance(part, Clip) and as_video and len(part.frames) > 1:
                 content.append({"type": "video"})
                 videos.append(np.stack([np.asarray(_picture(frame)) for frame in part.frames]))
-                timings.append(part.timing())
+                timings.append(_timing(part))
             else:
                 frames = part.frames if isinstance(part, Clip) else [part]
                 content += [{"type": "image"} for _ in frames]
@@ -763,6 +763,15 @@ def _message(role: str, content: list[dict[str, str]], sees: bool) -> dict[str, 
     return {
         "role": role,
         "content": content if sees else "".join(part.get("text", "") for part in content),
+    }
+
+
+def _timing(clip: Clip) -> dict[str, Any]:
+    """When a clip's frames are shown, in the words of transformers."""
+    return {
+        "fps": clip.fps,
+        "frames_indices": list(clip.numbers),
+        "total_num_frames": clip.total,
     }
 
 
