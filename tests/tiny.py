@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
@@ -163,6 +164,7 @@ def save_chat_checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
         kind: one of :data:`CHAT_KINDS`; "qwen3" has no eyes
     """
     torch.manual_seed(seed)
+    transformers.logging.disable_progress_bar()
     make = {
         "qwen3": _qwen3,
         "qwen3-vl": _qwen3_vl,
@@ -193,7 +195,7 @@ def save_chat_checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
 
 
 def _tokenizer(template: str, *more: str, **named: str) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of 512 tokens with the special tokens behind them."""
+    """A byte-level BPE of some 400 tokens with the special tokens behind them."""
     bpe = Tokenizer(BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()

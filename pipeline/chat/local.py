@@ -60,9 +60,9 @@ _BESIDE = ("*.json", "*.jinja", "*.model")
 # Questions at once where nothing else limits them: more fill no GPU any better, and one on a CPU.
 _MOST, _MOST_ON_CPU = 64, 4
 # What is looked through for questions of the same length: batches, and bytes of prepared pictures.
-_BATCHES_AHEAD, _BYTES_AHEAD = 4, 2 << 30
+_BATCHES_AHEAD, _BYTES_AHEAD = 4, 1 << 30
 # Questions whose pictures are prepared in a thread while the model computes.
-_PREPARED_AHEAD = 4
+_PREPARED_AHEAD = 32
 # White space between the parts of a JSON answer. Models that may write any amount sometimes write
 # nothing else.
 _WHITE_SPACE: Any = {"whitespace_flexible": False, "whitespace_pattern": r"[ \n]{0,16}"}
@@ -234,6 +234,8 @@ class LocalChat:
                 f"{self._role}: the tokenizer or processor of {self.name} cannot be loaded "
                 f"({first_line(error)}); download the model again"
             ) from error
+        # What is too long is said by us, of each question, and not once on standard error.
+        getattr(processor, "tokenizer", processor).model_max_length = 1 << 60
         seer: Any = getattr(processor, "video_processor", None)
         if hasattr(seer, "cap_pixels_per_frame"):
             seer.cap_pixels_per_frame = True  # Qwen3-VL's own way, and transformers' from 5.22 on
@@ -517,7 +519,8 @@ class LocalChat:
 
         if prepared.grammar is None:
             return None
-        return _Watch(LLMatcher(self._grammars, prepared.grammar, log_level=0), prepared.begins)
+        matcher = LLMatcher(self._grammars, prepared.grammar, log_level=0)
+        return _Watch(matcher, prepared.begins, prepared.question.max_tokens)
 
     def _answer(
         self, prepared: _Prepared, made: list[int], watch: _Watch | None, seconds: float
@@ -689,20 +692,26 @@ class _Prepared:
 
 
 class _Watch:
-    """Holds one answer to its schema, from where the answer proper begins."""
+    """Holds one answer to its schema, from where the answer proper begins.
 
-    def __init__(self, matcher: Any, begins: Begins | None):
-        self.matcher, self._begins = matcher, begins
+    Args:
+        limit: tokens of the answer; what others in the batch still make behind it is nothing
+    """
+
+    def __init__(self, matcher: Any, begins: Begins | None, limit: int):
+        self.matcher, self._begins, self._limit = matcher, begins, limit
         self._seen = 0
 
     def take(self, made: Sequence[int]) -> bool:
         """Take note of the newest token; whether the next one is to follow the schema."""
         newest, self._seen = made[self._seen :], len(made)
+        if len(made) >= self._limit or self.matcher.is_error():
+            return False
         if self._begins is not None:
             if newest and self._begins(made):
                 self._begins = None
             return self._begins is None
-        if newest and not (self.matcher.is_stopped() or self.matcher.is_error()):
+        if newest and not self.matcher.is_stopped():
             self.matcher.consume_tokens([*newest])
         return not self.matcher.is_error()
 
