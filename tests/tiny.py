@@ -179,7 +179,7 @@ def save_chat_checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
             if weight.dim() > 1:
                 weight.normal_(0, 2 / weight.shape[-1] ** 0.5)
             elif name.endswith("_gate"):  # Mllama's, closed before training
-                weight.fill_(1.0)
+                weight.fill_(0.3)
     tokenizer = getattr(processor, "tokenizer", processor)
     model.generation_config = GenerationConfig(
         eos_token_id=[tokenizer.eos_token_id, tokenizer.pad_token_id],

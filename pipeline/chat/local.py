@@ -332,21 +332,20 @@ class LocalChat:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-        except Exception as error:  # of the file's format, the hub, the network, ...
-            raise ChatError(
-                f"{self._role}: the weights of {self.name} cannot be loaded "
-                f"({first_line(error)}); download the model again"
-            ) from error
-        try:
             # transformers fills what a checkpoint lacks with random numbers.
             checkpoints.require_all(self.name, sorted(loaded["missing_keys"]))
             model = model.to(self.device.where).eval().requires_grad_(False)
         except CheckpointError as error:
             raise ChatError(f"{self._role}: {error}") from error
-        except torch.OutOfMemoryError as error:
+        except (torch.OutOfMemoryError, MemoryError) as error:
             raise ChatError(
                 f"{self._role}: the weights of {self.name} do not fit into the memory that is free "
                 f"on {self.device.where}; end other programs there, or choose a smaller model"
+            ) from error
+        except Exception as error:  # of the file's format, the hub, the network, ...
+            raise ChatError(
+                f"{self._role}: the weights of {self.name} cannot be loaded "
+                f"({first_line(error)}); download the model again"
             ) from error
         padding = self._tokenizer.pad_token_id
         model.generation_config.update(
