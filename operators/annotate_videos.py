@@ -242,7 +242,6 @@ def _share(progress):
 
 def _label(progress):
     failed = f", {progress.failed} failed" if progress.failed else ""
-    return (
-        f"{progress.stage}: video {progress.done} of {progress.total}{failed}, "
-        f"{progress.remaining:.0f} s left"
-    )
+    texts = f", {progress.texts} texts" if progress.texts else ""
+    left = "" if progress.remaining is None else f", {progress.remaining:.0f} s left"
+    return f"{progress.stage}: video {progress.done} of {progress.total}{failed}{texts}{left}"

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from . import captioning, embedding, parquet, presets, refinement, segmentation
+from . import captioning, devices, embedding, parquet, presets, refinement, segmentation
 from .chat import ChatError
 from .devices import DeviceLost
 from .presets import STAGES, Preset, PresetError
@@ -38,7 +38,7 @@ from .store import (
 )
 from .tree import MIN_SEGMENT_DURATION, Tree
 from .video import VideoError, VideoInfo
-from .workers import LostWorker, spread
+from .workers import LostWorker, spread, step, steps
 
 #: Videos of one ``part-*.parquet``.
 VIDEOS_PER_PART = 1000
@@ -57,7 +57,10 @@ class Video:
 class Progress:
     """How far a stage is: ``done`` (with ``failed`` among them) of ``total`` videos.
 
-    ``elapsed`` and ``remaining`` are seconds of this stage.
+    Attributes:
+        video: the one that was done last; "" before the first
+        elapsed, remaining: seconds of this stage; ``remaining`` is None before the first video
+        texts: that captioning or refinement has made so far in this stage
     """
 
     stage: str
@@ -66,7 +69,8 @@ class Progress:
     failed: int
     total: int
     elapsed: float
-    remaining: float
+    remaining: float | None
+    texts: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,16 @@ class _Result:
         reused: all of it was there before
         unfilled: None where every text is there
         cost: of the requests to chat models, by kind; empty without such models
+        doubts: annotations that break a rule, or are of an earlier round, by kind
     """
 
     reused: bool = False
     unfilled: Unfilled | None = None
     cost: Mapping[str, int] = field(default_factory=dict)
+    doubts: Mapping[str, int] = field(default_factory=dict)
+
+
+_Outcome = _Result | BaseException
 
 
 @dataclass
@@ -102,6 +111,8 @@ class Summary:
         failed: (stage, reason) by uid
         unfilled: by uid among ``done`` and stage, how many nodes' texts there are not, and why: a
             model that refuses, or whose answers could not be used. Another run asks for them again
+        doubts: by uid how many annotations break a rule of ``prompts.broken_rules`` (``rules``),
+            and how many are of an earlier round since a later one failed (``rounds``)
         seconds: by stage
         costs: by stage and then uid, what all requests of the run so far have cost: ``requests``,
             ``prompt_tokens``, ``cached_tokens`` (of those, out of a server's cache) and
@@ -119,6 +130,7 @@ class Summary:
     reused: list[str] = field(default_factory=list)
     failed: dict[str, dict[str, str]] = field(default_factory=dict)
     unfilled: dict[str, dict[str, Unfilled]] = field(default_factory=dict)
+    doubts: dict[str, dict[str, int]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     costs: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     nodes: int = 0
@@ -153,10 +165,42 @@ def check(
     """
     _segmentation_options(preset)
     models = {role: _load(role, preset, folder) for role in _MODULES}
+    if any(stage in models for stage in stages):
+        _check_gpus(preset)
     for stage in stages:
-        if hasattr(models.get(stage), "check"):
+        if stage in models:
             models[stage].check()
     return {role: model.name for role, model in models.items()}
+
+
+def obstacles(preset: Preset) -> list[str]:
+    """Why this machine cannot run a preset now, a sentence each; asks the servers that it names."""
+    checks: list[Callable[[], Any]] = [
+        partial(_check_gpus, preset),
+        partial(_segmentation_options, preset),
+        *(lambda role=role: _load(role, preset).check() for role in _MODULES),
+    ]
+    found = []
+    for each in checks:
+        try:
+            each()
+        except (PresetError, ChatError) as error:
+            found.append(str(error))
+    return found
+
+
+def _check_gpus(preset: Preset) -> None:
+    """Make sure that there is a GPU with as much memory as a preset says that it needs."""
+    if not preset.gpu_memory:
+        return
+    gpus = devices.found()
+    if not any(gpu.memory >= preset.gpu_memory for gpu in gpus):
+        there = ", ".join(f"{gpu.name} with {gpu.memory:.0f} GiB" for gpu in gpus) or "none"
+        raise PresetError(
+            f"the preset {preset.name} needs a GPU with {preset.gpu_memory:g} GiB, and there is "
+            f"{there}; choose another preset, or set gpu_memory in a copy of it if smaller models "
+            "are to run"
+        )
 
 
 def annotate(
@@ -179,7 +223,8 @@ def annotate(
             at a time in this process; None = for each stage as many as suit it: a GPU each, on a
             CPU this process for a model that fills the cores by itself, else as many as there are
             cores
-        on_progress: called after each video of each stage
+        on_progress: called after each video of each stage, and while texts come every second, then
+            in a thread of its own
 
     Raises:
         PresetError, ChatError: a model or server cannot be had; nothing has been done then
@@ -193,40 +238,168 @@ def annotate(
         store.write_config({"preset": preset.to_dict(), "models": summary.models})
         run = _Run.of(preset, store)
         reused: dict[str, set[str]] = {video.uid: set() for video in videos}
-        unfilled: dict[str, dict[str, Unfilled]] = {}
         for stage in stages:
-            started = time.monotonic()
             todo = [video for video in videos if video.uid not in summary.failed]
-            failed = 0
             outcomes = _outcomes(stage, todo, run, workers)
-            for finished, (video, outcome) in enumerate(outcomes, start=1):
-                if isinstance(outcome, BaseException):
-                    failed += 1
-                    reason = _reason(store, video, stage, outcome)
-                    summary.failed[video.uid] = {"stage": stage, "reason": reason}
-                else:
-                    if outcome.reused:
-                        reused[video.uid].add(stage)
-                    if outcome.unfilled:
-                        unfilled.setdefault(video.uid, {})[stage] = outcome.unfilled
-                    if outcome.cost:
-                        summary.costs.setdefault(stage, {})[video.uid] = dict(outcome.cost)
-                if on_progress:
-                    elapsed = time.monotonic() - started
-                    left = elapsed / finished * (len(todo) - finished)
-                    on_progress(
-                        Progress(stage, video.uid, finished, failed, len(todo), elapsed, left)
-                    )
-            _unload()  # the next stage's model may need all of the memory
-            summary.seconds[stage] = round(time.monotonic() - started, 3)
+            results = _run_through(stage, todo, outcomes, store, summary, on_progress)
+            for uid, result in results.items():
+                if result.reused:
+                    reused[uid].add(stage)
         complete = [video for video in videos if video.uid not in summary.failed]
         summary.done = [video.uid for video in complete]
-        summary.unfilled = {uid: unfilled[uid] for uid in summary.done if uid in unfilled}
         summary.reused = [uid for uid in summary.done if reused[uid] == set(stages)]
-        summary.nodes = _write_parts(store, complete, run, summary.models)
-        summary.parts = [str(path) for path in store.parts()]
-        write_json(store.folder / "summary.json", summary.to_dict())
+        finished = partial(_finished_tree, store=store, run=run)
+        _finish(store, complete, finished, summary)
     return summary
+
+
+def refine(
+    source: Path,
+    preset: Preset,
+    store: RunStore,
+    uids: Sequence[str],
+    workers: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Refine the captions that trees have already, and write the trees with new annotations.
+
+    How good an LLM and its prompts are can be measured so on Action100M's own captions, without
+    videos and without the other stages; see docs/quality.md.
+
+    Args:
+        source: Action100M parquet
+        preset: of which only ``refine`` is used
+        store, workers, on_progress: as for :func:`annotate`
+        uids: of the videos in ``source``
+
+    Raises:
+        PresetError, ChatError: the model or server cannot be had; nothing has been done then
+        StoreError: another process works on this run
+    """
+    _unload()
+    model = _load("refine", preset, store.folder)
+    model.check()
+    summary = Summary(preset.name, ("refine",), str(store.folder), {"refine": model.name})
+    with store.lock():
+        store.write_config({"preset": preset.to_dict(), "models": summary.models})
+        run = _Run(preset, store.folder, {"refine": model.identity})
+        videos = [Video(uid, source) for uid in uids]
+        work = partial(_refine_given, run=run)
+        outcomes = _in_threads(work, videos, workers or max(1, model.threads), model)
+        results = _run_through("refine", videos, outcomes, store, summary, on_progress)
+        complete = [video for video in videos if video.uid in results]
+        summary.done = [video.uid for video in complete]
+        summary.reused = [uid for uid, result in results.items() if result.reused]
+
+        def finished(video: Video) -> Tree:
+            tree, made, files = _given(video, run)
+            return _annotated(tree, made, files)
+
+        _finish(store, complete, finished, summary)
+    return summary
+
+
+def _given(video: Video, run: _Run) -> tuple[Tree, str, VideoFolder]:
+    """A tree of a parquet file without its annotations, their stamp, and where they go."""
+    tree = next(parquet.read_trees(video.path, [video.uid]))
+    bare = tuple(dataclasses.replace(s, gpt=None) for s in tree.segments)
+    tree = dataclasses.replace(tree, segments=bare)
+    made = stamp(tree.to_dict(), run.makers["refine"], refinement.VERSION)
+    return tree, made, VideoFolder(run.folder / folder_name(video.uid))
+
+
+def _refine_given(video: Video, run: _Run) -> _Result:
+    tree, made, files = _given(video, run)
+    return _refine_tree(tree, run, made, files)
+
+
+def _run_through(
+    stage: str,
+    videos: Sequence[Video],
+    outcomes: Iterable[tuple[Video, _Outcome]],
+    store: RunStore,
+    summary: Summary,
+    on_progress: Callable[[Progress], None] | None,
+) -> dict[str, _Result]:
+    """Take a stage's outcomes as they come, note them in the summary and tell of them.
+
+    Returns:
+        by uid what came of the videos that did not fail
+    """
+    started = time.monotonic()
+    results: dict[str, _Result] = {}
+    with _Teller(stage, len(videos), on_progress) as told:
+        for video, outcome in outcomes:
+            failed = isinstance(outcome, BaseException)
+            if isinstance(outcome, BaseException):
+                reason = _reason(store, video, stage, outcome)
+                summary.failed[video.uid] = {"stage": stage, "reason": reason}
+                summary.unfilled.pop(video.uid, None)
+            else:
+                results[video.uid] = outcome
+                if outcome.unfilled:
+                    summary.unfilled.setdefault(video.uid, {})[stage] = outcome.unfilled
+                if outcome.doubts:
+                    summary.doubts[video.uid] = dict(outcome.doubts)
+                if outcome.cost:
+                    summary.costs.setdefault(stage, {})[video.uid] = dict(outcome.cost)
+            told.done(video.uid, failed)
+    _unload()  # the next stage's model may need all of the memory
+    summary.seconds[stage] = round(time.monotonic() - started, 3)
+    return results
+
+
+class _Teller:
+    """Tells how far a stage is: with each video, and every second while texts come."""
+
+    def __init__(self, stage: str, total: int, tell: Callable[[Progress], None] | None):
+        self._tell, self._began, self._before = tell, time.monotonic(), steps().value
+        self._now = Progress(stage, "", 0, 0, total, 0.0, None)
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._pulse, daemon=True)
+
+    def __enter__(self) -> _Teller:
+        if self._tell:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._tell:
+            self._thread.join()
+
+    def done(self, uid: str, failed: bool) -> None:
+        """A video is done, well or not."""
+        done = self._now.done + 1
+        self._say(video=uid, done=done, failed=self._now.failed + failed)
+
+    def _pulse(self) -> None:
+        while not self._ended.wait(1.0):
+            if steps().value - self._before > self._now.texts:
+                self._say()
+
+    def _say(self, **changes: Any) -> None:
+        if self._tell is None:
+            return
+        with self._lock:
+            now = dataclasses.replace(self._now, **changes)
+            elapsed = time.monotonic() - self._began
+            left = elapsed / now.done * (now.total - now.done) if now.done else None
+            texts = steps().value - self._before
+            self._now = dataclasses.replace(now, elapsed=elapsed, remaining=left, texts=texts)
+            self._tell(self._now)
+
+
+def _finish(
+    store: RunStore,
+    videos: Sequence[Video],
+    finished: Callable[[Video], Tree | None],
+    summary: Summary,
+) -> None:
+    """Write the finished trees and the summary."""
+    summary.nodes = _write_parts(store, videos, finished, summary.models)
+    summary.parts = [str(path) for path in store.parts()]
+    write_json(store.folder / "summary.json", summary.to_dict())
 
 
 def read_parts(folder: Path, uids: Collection[str]) -> Iterator[Tree]:
@@ -370,7 +543,7 @@ def _caption(video: Video, run: _Run, stamps: _Stamps, files: VideoFolder) -> _R
     reused = _texts(captioning.filled(lines)[0]) == wanted
     if not reused:
         info = VideoInfo.from_dict(files.load("video", stamps.video))
-        save = partial(files.append, "captions", stamps.captions)
+        save = _saver(files, "captions", stamps.captions)
         run.load("caption").caption(video.path, info, tree, lines, save)
         files.drop_outdated("captions", stamps.captions)
         lines = files.lines("captions", stamps.captions)
@@ -386,17 +559,34 @@ def _refine(video: Video, run: _Run, stamps: _Stamps, files: VideoFolder) -> _Re
     tree, asked = _captioned(video, stamps, files)
     if asked < len(tree):
         raise MissingStage(f"{video.path} has no captions yet: run the stage caption too")
+    return _refine_tree(tree, run, stamps.annotations, files)
+
+
+def _refine_tree(tree: Tree, run: _Run, stamp: str, files: VideoFolder) -> _Result:
     wanted = sum(tree.is_refined(s) for s in tree.segments)
-    lines = files.lines("annotations", stamps.annotations)
+    lines = files.lines("annotations", stamp)
     reused = sum(r.gpt is not None for r in refinement.refined(lines).values()) == wanted
     if not reused:
-        save = partial(files.append, "annotations", stamps.annotations)
-        run.load("refine").refine(tree, lines, save)
-        files.drop_outdated("annotations", stamps.annotations)
-        lines = files.lines("annotations", stamps.annotations)
+        run.load("refine").refine(tree, lines, _saver(files, "annotations", stamp))
+        files.drop_outdated("annotations", stamp)
+        lines = files.lines("annotations", stamp)
     refined = refinement.refined(lines).values()
     failed = [r.why for r in refined if r.gpt is None]
-    return _result(reused, len(refined) - len(failed), failed, lines)
+    result = _result(reused, len(refined) - len(failed), failed, lines)
+    rules = sum(bool(r.broken) for r in refined)
+    rounds = sum(bool(r.why) for r in refined) - len(failed)
+    doubts = {"rules": rules, "rounds": rounds} if rules or rounds else {}
+    return dataclasses.replace(result, doubts=doubts)
+
+
+def _saver(files: VideoFolder, stage: str, stamp: str) -> Callable[[Mapping[str, Any]], None]:
+    """What saves a line of a stage, and counts it."""
+
+    def save(line: Mapping[str, Any]) -> None:
+        files.append(stage, stamp, line)
+        step()
+
+    return save
 
 
 def _result(
@@ -440,13 +630,18 @@ def _captioned(video: Video, stamps: _Stamps, files: VideoFolder) -> tuple[Tree,
     return dataclasses.replace(tree, segments=tuple(segments)), len(asked)
 
 
-def _finished_tree(store: RunStore, video: Video, run: _Run) -> Tree | None:
+def _finished_tree(video: Video, store: RunStore, run: _Run) -> Tree | None:
     """As much of the tree as has been made; None before segmentation."""
     stamps, files = _Stamps.of(video, run.makers), store.video(video.uid)
     if not files.has("tree", stamps.tree):
         return None
     tree, _ = _captioned(video, stamps, files)
-    refined = refinement.refined(files.lines("annotations", stamps.annotations))
+    return _annotated(tree, stamps.annotations, files)
+
+
+def _annotated(tree: Tree, stamp: str, files: VideoFolder) -> Tree:
+    """The tree with the annotations that there are."""
+    refined = refinement.refined(files.lines("annotations", stamp))
     segments = (
         dataclasses.replace(s, gpt=refined[s.node_id].gpt) if s.node_id in refined else s
         for s in tree.segments
@@ -455,8 +650,6 @@ def _finished_tree(store: RunStore, video: Video, run: _Run) -> Tree | None:
 
 
 # -- many videos -------------------------------------------------------------------------------
-
-_Outcome = _Result | BaseException
 
 
 def _outcomes(
@@ -508,7 +701,10 @@ def _in_threads(
 
 
 def _write_parts(
-    store: RunStore, videos: Sequence[Video], run: _Run, models: Mapping[str, str]
+    store: RunStore,
+    videos: Sequence[Video],
+    finished_tree: Callable[[Video], Tree | None],
+    models: Mapping[str, str],
 ) -> int:
     """Bring the run's parquet files up to date; returns how many nodes the videos' trees have.
 
@@ -520,7 +716,7 @@ def _write_parts(
 
     def finished(uid: str) -> Tree | None:
         nonlocal nodes
-        tree = _finished_tree(store, waiting.pop(uid), run)
+        tree = finished_tree(waiting.pop(uid))
         nodes += len(tree) if tree else 0
         return tree
 

@@ -203,6 +203,9 @@ class VJepa2Encoder:
         except torch.OutOfMemoryError as error:
             raise self._too_little_memory("its weights") from error
 
+    def check(self) -> None:
+        """All has been checked when this was made."""
+
     def unload(self) -> None:
         """Give back the memory of the weights; the next use loads them again."""
         if vars(self).pop("model", None) is not None:

@@ -57,7 +57,8 @@ class Question:
     """One request of its own: no conversation, nothing remembered.
 
     Attributes:
-        system: what holds for many questions; first, so that a server's prefix cache serves it
+        system: what holds for many questions, or ""; first, so that a server's prefix cache
+            serves it
         parts: the user's turn in its order: texts, pictures as JPEG or PNG, and at most one clip
         max_tokens: of the answer
         schema: a JSON schema that the answer is to follow, or None for free text

@@ -363,12 +363,12 @@ class ChatServer:
                     {"type": "image_url", "image_url": {"url": self._image_url(frame)}}
                     for frame in frames
                 ]
+        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        if question.system:  # some templates take none beside pictures
+            messages.insert(0, {"role": "system", "content": question.system})
         request: dict[str, Any] = {
             "model": self.model,
-            "messages": [
-                {"role": "system", "content": question.system},
-                {"role": "user", "content": content},
-            ],
+            "messages": messages,
             **self._dialect.parameters(question),
         }
         return {**request, "extra_body": extra} if extra else request
