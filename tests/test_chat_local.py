@@ -153,11 +153,12 @@ def _clips() -> list[Question]:
     ]
 
 
-@pytest.mark.parametrize("kind", CHAT_KINDS)
-@pytest.mark.parametrize("asked", [_texts, _images, _clips])
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [(kind, _texts) for kind in CHAT_KINDS]
+    + [(kind, asked) for kind in SEEING for asked in (_images, _clips)],
+)
 def test_company_changes_no_answer(checkpoints, loaded, kind, asked):
-    if kind == "qwen3" and asked is not _texts:
-        pytest.skip("it has no eyes")
     questions = asked()
     alone = [answer for q in questions for answer in loaded[kind].ask([q])]
     assert not any(answer.error for answer in alone)
@@ -442,6 +443,7 @@ def test_a_question_that_does_not_fit_alone_is_its_own_error(checkpoints):
     answers = _asked(small, device, [*_same(2), long])
     assert [bool(answer.error) for answer in answers] == [False, False, True]
     assert re.search(r"a question of \d+ tokens does not fit into the memory", answers[2].error)
+    assert small.batch_size == 0  # it says nothing about the others
 
 
 def test_weights_that_do_not_fit_are_said_in_a_sentence(checkpoints):

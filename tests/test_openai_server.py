@@ -66,8 +66,8 @@ def test_the_server_says_what_it_is(client, folder):
     client.check()
     local = LocalChat("refine", {"model": str(folder), "device": "cpu"})
     assert client.context == local.context == CHAT_CONTEXT
-    for text in ("", "a", "A person cuts an onion — twice."):
-        assert client.count(text) == max(local.count(text), 1 if not text else 0) or not text
+    for text in ("a", "A person cuts an onion — twice."):
+        assert client.count(text) == local.count(text)
     with pytest.raises(ChatError, match=r"does not serve the model 'other'; it serves tiny-qwen3"):
         ChatServer(client.base_url, "other").check()
 

@@ -18,7 +18,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -386,8 +386,8 @@ class LocalChat:
         """
         stops = self._stops
         answers: dict[int, Answer] = {}
-        with self._lock:
-            for index, answer in self._answered(questions, stops):
+        with self._lock, closing(self._answered(questions, stops)) as answered:
+            for index, answer in answered:
                 answers[index] = answer
                 if on_answer is not None:
                     on_answer(index, answer)
@@ -399,8 +399,11 @@ class LocalChat:
         if self._stops != stops:
             raise ChatError(f"{self._role}: {_STOPPED}")
 
-    def _answered(self, questions: Iterable[Question], stops: int) -> Iterator[tuple[int, Answer]]:
+    def _answered(
+        self, questions: Iterable[Question], stops: int
+    ) -> Generator[tuple[int, Answer], None, None]:
         """(index, answer) as they come."""
+        _ = self.device, self._words  # before another thread asks for them as well
         waiting: list[_Prepared] = []
         numbered = enumerate(questions)
         with closing(look_ahead(self._prepared, numbered, 1, _PREPARED_AHEAD)) as ahead:
@@ -442,7 +445,8 @@ class LocalChat:
                         "programs there, choose a smaller model, or set fewer or smaller frames"
                     )
                     answers = [Answer(error=reason)]
-                self.batch_size = max(1, len(batch) // 2)
+                else:
+                    self.batch_size = len(batch) // 2
             except RuntimeError as error:
                 if isinstance(error, ChatError | DeviceLost) or not self.device.lost():
                     raise
