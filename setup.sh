@@ -2,7 +2,7 @@
 # Makes this checkout ready, in parts that the Makefile asks for when they are out of date:
 #
 #   ./setup.sh runtime   .venv with the Python packages, ffmpeg, a mongod: all that the demo needs
-#   ./setup.sh models    torch and transformers, for presets that run models in this process
+#   ./setup.sh models    torch, transformers and what they need, for models in this process
 #   ./setup.sh test      what the tests need on top: their packages and a browser that plays H.264
 #   ./setup.sh bench     packages that benchmarks compare with
 #   ./setup.sh panels    the Node packages that build and check the panel's TypeScript
@@ -99,7 +99,35 @@ setup_models() {
     # First and on its own: what else needs torch then takes this build, whichever it is.
     pip_install "$(sed -n '/^torch==/p' requirements-models.txt)"
     pip_install -r requirements-models.txt
+    make_torchvision
     touch .venv/.stamp-models
+}
+
+# transformers prepares pictures and videos with torchvision's Python part. The registry's build of
+# its C++ part is for torch with CUDA; beside a torch without, it does not load, and the import fails
+# for want of two operators which that part declares. Declaring them is enough: only detectors, which
+# this project has none of, call them.
+make_torchvision() {
+    $python -c 'import torchvision' 2>>"$log" || $python - <<'DECLARE' || true
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+file = Path(find_spec("torchvision").origin)
+text = file.read_text()
+declared = """
+if not extension._has_ops():  # added by setup.sh, which says why
+    _declared = torch.library.Library("torchvision", "DEF")
+    for _name in ("nms", "qnms"):
+        _declared.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+"""
+if declared not in text:
+    after = re.search(r"^from \. import extension\b.*\n", text, re.MULTILINE).end()
+    file.write_text(text[:after] + declared + text[after:])
+DECLARE
+    $python -c 'import torchvision' 2>>"$log" ||
+        die "torchvision does not work beside this torch; install the build that belongs to it, as" \
+            "https://pytorch.org/get-started says, and run this again; $log says why."
 }
 
 # Ubuntu's chromium-browser can be a script that only says where to get one, so ask for the version.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -166,6 +167,40 @@ def test_torch_is_installed_before_the_packages_that_need_it(machine: Machine) -
     first, second = (call.split()[-2:] for call in calls if "pip install" in call)
     assert re.fullmatch(r"torch==[\d.]+", first[1])
     assert second == ["-r", "requirements-models.txt"]
+
+
+def test_a_torchvision_that_does_not_work_is_named(machine: Machine) -> None:
+    machine.has("sed")
+    virtual = machine.checkout / ".venv" / "bin"
+    virtual.mkdir(parents=True)
+    python = machine.has_script("python", '[[ "$*" != *"import torchvision"* ]]')
+    (virtual / "python").symlink_to(python)
+    result = machine.set_up("models")
+    assert result.returncode != 0
+    assert len(result.stderr.splitlines()) == 1
+    assert "torchvision does not work beside this torch" in result.stderr
+
+
+def test_operators_that_torchvision_lacks_are_declared_once(repo: Path, tmp_path: Path) -> None:
+    declare = re.search(
+        r"<<'DECLARE'.*?\n(.*?)^DECLARE$", (repo / "setup.sh").read_text(), re.S | re.M
+    )
+    assert declare is not None
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    # As it begins, with an extension that could not be loaded.
+    (package / "extension.py").write_text("def _has_ops():\n    return False\n")
+    (package / "__init__.py").write_text(
+        "import torch\n\nfrom . import extension  # usort:skip\n"
+        "torch.library.register_fake('torchvision::nms')(lambda *_: None)\n"
+    )
+    run = functools.partial(subprocess.run, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    attempt = [sys.executable, "-c", "import torchvision"]
+    assert b"operator torchvision::nms does not exist" in run(attempt, capture_output=True).stderr
+    for _ in range(2):
+        run([sys.executable, "-c", declare[1]], check=True)
+    run(attempt, check=True)
+    assert (package / "__init__.py").read_text().count("_has_ops") == 1
 
 
 @pytest.mark.parametrize("arguments", [[], ["everything"]])

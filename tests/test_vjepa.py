@@ -505,7 +505,7 @@ def test_weights_that_lack_some_are_not_filled_with_random_ones(copy, frames):
     weights = load_file(copy / "model.safetensors")
     lacking = {k: v for k, v in weights.items() if not k.startswith("encoder.layer.1.")}
     save_file(lacking, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(PresetError, match=r"lacks \d+ of the encoder's weights"):
+    with pytest.raises(PresetError, match=r"lacks \d+ of the model's weights"):
         _encoder(copy).encode(frames)
 
 
