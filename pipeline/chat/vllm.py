@@ -26,7 +26,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .. import devices
+from .. import checkpoints, devices
 from ..presets import PresetError, options
 from . import Answer, ChatError, Question
 from .server import ChatServer
@@ -256,7 +256,10 @@ class VllmChat:
         self._role, self._chosen, self._pictures = role, settings(role, config), pictures
         self._log = Path(folder or tempfile.gettempdir()) / f"vllm-{role}.log"
         self.name: str = self._chosen["model"]
-        self.identity: Mapping[str, Any] = {name: self._chosen[name] for name in _MAKES}
+        made = {name: self._chosen[name] for name in _MAKES}
+        if Path(self.name).is_dir():  # counts by its content, wherever it is
+            made["model"] = checkpoints.fingerprint(Path(self.name), "*.json", "*.jinja")
+        self.identity: Mapping[str, Any] = made
         self._lock = threading.Lock()
         self._server: _Server | None = None
         self._client: ChatServer | None = None
@@ -278,11 +281,12 @@ class VllmChat:
                 f"{len(gpus)}; name a server on another machine (backend openai)"
             )
         if model.is_dir():
-            if not (model / "config.json").exists() or not [
-                *model.glob("*.safetensors"),
-                *model.glob("*.bin"),
-            ]:
+            if not (model / "config.json").exists():
                 raise ChatError(f"{self._role}: the folder {model} holds no checkpoint of a model")
+            try:
+                checkpoints.tensor_names(model)
+            except checkpoints.CheckpointError as error:
+                raise ChatError(f"{self._role}: {error}") from error
             return
         from huggingface_hub import hf_hub_download
 
