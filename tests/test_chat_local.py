@@ -302,7 +302,7 @@ def test_one_bad_question_costs_the_others_nothing(loaded):
         Question("", [b"no picture", "What is it?"], 6),
         Question("", [_picture(1)[:200], "What is it?"], 6),
         Question("", [_picture(1), "A picture <|image_pad|> that is none"], 6),
-        Question("", ["word " * 4000], 6),
+        Question("", ["word " * 20_000], 6),
     ]
     answers = model.ask([good[0], bad[0], bad[1], good[1], bad[2], bad[3], good[2]])
     assert _said([answers[i] for i in (0, 3, 6)]) == _said([model.ask([q])[0] for q in good])

@@ -108,5 +108,5 @@ def test_every_one_of_32_pictures_is_seen(client):
 
 
 def test_what_is_too_long_is_said_as_such(client):
-    short, long = client.ask([Question("", ["a"], 2), Question("", ["word " * 4000], 2)])
+    short, long = client.ask([Question("", ["a"], 2), Question("", ["word " * 20_000], 2)])
     assert (short.error, long.finish) == ("", "context")

@@ -26,15 +26,19 @@ import yaml
 from PIL import Image
 from tokenizers import Tokenizer
 
+from pipeline import presets, prompts, runner
 from pipeline.chat import Answer, ChatError, Clip, Question
 from pipeline.chat.answers import parse_json
 from pipeline.chat.server import ChatServer
 from pipeline.chat.vllm import VllmChat
+from pipeline.parquet import read_trees
+from pipeline.store import RunStore
 from tests.tiny import save_chat_checkpoint
 
 pytestmark = pytest.mark.servers
 
-CONTEXT = 8192
+CONTEXT = 16_384
+FLAGS = ["--max-num-seqs", "16"]
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -62,7 +66,7 @@ def chat(model, folder) -> Iterator[VllmChat]:
     """The server that the tests share."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     config = {"model": str(model), "context": CONTEXT, "clips": "video"}
-    chat = VllmChat("caption", config, folder, pictures=32)
+    chat = VllmChat("caption", {**config, "flags": FLAGS}, folder, pictures=32)
     chat.check()
     yield chat
     chat.unload()
@@ -82,7 +86,7 @@ def pictures() -> list[bytes]:
 
 def client(chat: VllmChat, **options: Any) -> ChatServer:
     """Another client of the same server."""
-    own = chat._client()
+    own = chat._started()
     return ChatServer(own.base_url, own.model, own._key, **options)
 
 
@@ -163,8 +167,7 @@ def test_pictures_as_files_and_in_the_request_are_the_same_to_it(chat, pictures)
 
 
 def test_a_prefix_that_was_there_before_comes_out_of_the_cache(chat):
-    shared = "Guidelines of some length. " * 60
-    questions = [Question(shared, (f"Question {i}.",), 4) for i in range(2)]
+    questions = [Question(prompts.GUIDELINES, (f"Question {i}.",), 4) for i in range(2)]
     (first,), (second,) = (chat.ask([question]) for question in questions)
     assert first.usage.cached < 0.2 * first.usage.prompt
     assert second.usage.cached > 0.8 * second.usage.prompt
@@ -188,9 +191,48 @@ def test_a_question_that_is_too_long_is_told_as_such(chat):
     assert answer.finish == "context" and answer.error
 
 
+def test_the_whole_pipeline_runs_on_it(chat, kit, tmp_path, monkeypatch):
+    """Captions and refinement of a real video; the answers are a random model's."""
+    ours = chat._started()
+    monkeypatch.setenv("TEST_VLLM_KEY", ours._key)
+    server = {
+        "backend": "openai",
+        "model": ours.model,
+        "base_url": ours.base_url,
+        "key": "TEST_VLLM_KEY",
+    }
+    changes = [f"{role}.{k}={v}" for role in ("caption", "refine") for k, v in server.items()]
+    changes += ["segment.min_duration=6", "caption.max_tokens=16"]
+    changes += ["refine.max_tokens=4000", "refine.rounds=2"]
+    video = runner.Video(kit.videos[0][0].uid, kit.videos[0][1])
+    preset = presets.load("embedded", changes)
+    summary = runner.annotate([video], preset, RunStore(tmp_path / "run"))
+    assert not summary.failed
+    (tree,) = read_trees(Path(summary.parts[0]))
+    tree.validate()
+    refined = [segment for segment in tree.segments if tree.is_refined(segment)]
+    assert len(refined) >= 3
+    missing = sum(segment.gpt is None for segment in refined)
+    told = summary.unfilled.get(video.uid, {})
+    assert missing == (told["refine"].texts if "refine" in told else 0)
+    cost = summary.costs["refine"][video.uid]
+    assert cost["cached_tokens"] > 0.5 * cost["prompt_tokens"]
+
+
+def test_it_listens_on_this_machine_alone(chat, model):
+    port = int(re.search(r":(\d+)/", chat._started().base_url)[1])
+    bound = {
+        connection.laddr.ip
+        for process in processes(model).values()
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+    }
+    assert bound == {"127.0.0.1"}
+
+
 def test_its_key_is_asked_for_and_stands_nowhere(chat, model, folder):
-    key = chat._client()._key
-    stranger = ChatServer(chat._client().base_url, str(model), "a-guess")
+    key = chat._started()._key
+    stranger = ChatServer(chat._started().base_url, str(model), "a-guess")
     with pytest.raises(ChatError, match="refuses the key"):
         stranger.check()
     client(chat).check()

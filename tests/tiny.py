@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from collections import Counter
 from pathlib import Path
@@ -126,7 +127,7 @@ class _Counted(TorchDispatchMode):
 
 CHAT_KINDS = ("qwen3", "qwen3-vl", "perception-lm", "mllama", "internvl")
 #: Tokens that a prompt and its answer may have together.
-CHAT_CONTEXT = 4096
+CHAT_CONTEXT = 32_768
 
 _TEXT = """A person cuts an onion on a wooden board and puts it into a pan with hot oil. The person
 in the kitchen stirs the soup, adds salt and pepper, and tastes it with a spoon. {"caption": "the
@@ -181,6 +182,7 @@ def save_chat_checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
             elif name.endswith("_gate"):  # Mllama's, closed before training
                 weight.fill_(0.3)
     tokenizer = getattr(processor, "tokenizer", processor)
+    _end_strings(model, tokenizer.convert_tokens_to_ids('"'))
     model.generation_config = GenerationConfig(
         eos_token_id=[tokenizer.eos_token_id, tokenizer.pad_token_id],
         pad_token_id=tokenizer.pad_token_id,
@@ -192,6 +194,21 @@ def save_chat_checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+@torch.no_grad()
+def _end_strings(model: Any, quote: int) -> None:
+    """Make a quotation mark likelier, so that strings in JSON end before they have to.
+
+    One number of what is known of each token is the same for all, and only this mark's score
+    counts it: that makes it a constant, which these architectures have none of.
+    """
+    known = model.get_input_embeddings().weight
+    known /= known.std()
+    known[:, 0] = 2.0
+    scores = model.get_output_embeddings().weight
+    scores[:, 0] = 0.0
+    scores[quote, 0] = 5.0
 
 
 def _tokenizer(template: str, *more: str, **named: str) -> PreTrainedTokenizerFast:
@@ -382,3 +399,12 @@ def _internvl() -> tuple[Any, Any]:
         tie_word_embeddings=False,
     )
     return processor, InternVLForConditionalGeneration(config)
+
+
+def with_context(folder: Path, context: int) -> Path:
+    """Let a chat checkpoint take so many tokens; returns its folder."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config.get("text_config", config)["max_position_embeddings"] = context
+    path.write_text(json.dumps(config))
+    return folder

@@ -312,16 +312,16 @@ class VllmChat:
         on_answer: Callable[[int, Answer], None] | None = None,
     ) -> list[Answer]:
         """See ``Chat``; starts the server if it does not run."""
-        return self._client().ask(questions, on_answer)
+        return self._started().ask(questions, on_answer)
 
     def count(self, text: str) -> int:
         """Tokens of a text, as the server counts them."""
-        return self._client().count(text)
+        return self._started().count(text)
 
     @property
     def context(self) -> int:
         """Tokens that a prompt and its answer may have together."""
-        return self._client().context
+        return self._started().context
 
     def unload(self) -> None:
         """Stop the server, whatever it does; the next question starts another one."""
@@ -332,7 +332,7 @@ class VllmChat:
             client.unload()
             server.stop()
 
-    def _client(self) -> ChatServer:
+    def _started(self) -> ChatServer:
         """The client of the running server; waits until that is ready."""
         with self._lock:
             if self._running is None:
