@@ -38,7 +38,7 @@ from tests.tiny import save_chat_checkpoint
 pytestmark = pytest.mark.servers
 
 CONTEXT = 16_384
-FLAGS = ["--max-num-seqs", "16"]
+FLAGS = ["--max-num-seqs", "16", "--distributed-executor-backend", "uni"]
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -202,7 +202,7 @@ def test_the_whole_pipeline_runs_on_it(chat, kit, tmp_path, monkeypatch):
         "key": "TEST_VLLM_KEY",
     }
     changes = [f"{role}.{k}={v}" for role in ("caption", "refine") for k, v in server.items()]
-    changes += ["segment.min_duration=6", "caption.max_tokens=16"]
+    changes += ["segment.min_duration=3", "caption.max_tokens=16"]
     changes += ["refine.max_tokens=4000", "refine.rounds=2"]
     video = runner.Video(kit.videos[0][0].uid, kit.videos[0][1])
     preset = presets.load("embedded", changes)
