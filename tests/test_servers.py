@@ -29,7 +29,7 @@ from pipeline.chat import ChatError, Clip, Question, vllm
 from pipeline.chat.vllm import VllmChat
 from pipeline.parquet import read_trees
 from pipeline.store import RunStore
-from tests.tiny import save_chat_checkpoint, with_context
+from tests.tiny import save_chat_checkpoint
 
 pytestmark = pytest.mark.servers
 
@@ -40,7 +40,7 @@ OPTIONS = {"backend": "vllm", "context": CONTEXT, "flags": ["--max-num-seqs", "1
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny-qwen3-vl"
-    return with_context(save_chat_checkpoint(folder, "qwen3-vl"), CONTEXT)
+    return save_chat_checkpoint(folder, "qwen3-vl")
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_the_whole_pipeline_runs_on_it(chat: VllmChat, kit: Any, tmp_path: Path)
     """Captions and refinement of a real video; the answers are a random model's."""
     ours = chat._started()
     changes = [
-        "segment.min_duration=6",
+        "segment.min_duration=2.5",
         *(
             f"{role}.{key}={value}"
             for role in ("caption", "refine")
