@@ -7,6 +7,7 @@ out, since the grid sends every label field that it can see.
 """
 
 from .app import check_app, execute_operator, launch_app, link_plugin
+from .errors import InputError
 from .fields import GROUND_TRUTH, LABEL_TEXTS, LIGHT_VIEW, save_light_view
 from .ground_truth import (
     LoadSummary,
@@ -28,24 +29,39 @@ from .runs import (
     save_run,
     start_run,
 )
+from .search import (
+    FOUND,
+    Hit,
+    SegmentQuery,
+    check_tree,
+    find_segments,
+    segment_clips,
+    tree_names,
+)
 from .trees import sample_trees
 from .vectors import embedding_model, run_vectors
 
 __all__ = [
+    "FOUND",
     "GROUND_TRUTH",
     "LABEL_TEXTS",
     "LIGHT_VIEW",
     "RUN_METHOD",
     "Clip",
+    "Hit",
+    "InputError",
     "LoadSummary",
     "RunInput",
     "RunKeyError",
+    "SegmentQuery",
     "add_ground_truth",
     "check_app",
     "check_run_key",
+    "check_tree",
     "describe_dataset",
     "embedding_model",
     "execute_operator",
+    "find_segments",
     "labels",
     "launch_app",
     "link_plugin",
@@ -59,6 +75,8 @@ __all__ = [
     "sample_trees",
     "save_light_view",
     "save_run",
+    "segment_clips",
     "start_run",
     "transcript_labels",
+    "tree_names",
 ]

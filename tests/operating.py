@@ -1,0 +1,75 @@
+"""What the tests of the operators share: a dataset with a ground truth and a run, and calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+from pipeline import dataset as datasets
+from pipeline.samplekit import Kit
+from pipeline.tree import Segment, Tree
+
+PLUGIN = "@action100m/action100m-fiftyone"
+
+
+@contextmanager
+def kit_dataset(kit: Kit, name: str, run: str | None = None) -> Iterator[Any]:
+    """Two videos of the kit with their ground truth, and a run that has three levels of it.
+
+    Args:
+        run: the run's key; None = no run
+    """
+    made = datasets.open_dataset(name[:60], overwrite=True)
+    trees = [kit.trees()[spec.uid] for spec, _ in kit.videos[:2]]
+    datasets.add_ground_truth(made, trees, {spec.uid: path for spec, path in kit.videos})
+    if run is not None:
+        add_run(made, run, [shallow(tree) for tree in trees])
+    try:
+        yield made
+    finally:
+        made.delete()
+
+
+def add_run(dataset: Any, key: str, trees: list[Tree], failed: dict[str, str] | None = None):
+    """Store a run as annotate_videos does, with files in its folder."""
+    folder = datasets.run_folder(dataset, key)
+    config = {"preset": "embedded", "models": {"embed": "a model"}, "folder": str(folder)}
+    datasets.start_run(dataset, key, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text("{}")
+    ids = dict(zip(*dataset.values(["video_uid", "id"]), strict=True))
+    results = {
+        "models": config["models"],
+        "done": [tree.video_uid for tree in trees],
+        "failed": {uid: {"reason": reason} for uid, reason in (failed or {}).items()},
+        "seconds": {"embed": 1.5, "segment": 0.5},
+    }
+    datasets.save_run(dataset, key, trees, failed or {}, ids, results)
+    dataset.reload()
+
+
+def shallow(tree: Tree, depth: int = 2) -> Tree:
+    """The tree down to a level, with the texts of its nodes."""
+    kept = tuple(s for s in tree.segments if s.level <= depth)
+    return replace(tree, segments=kept)
+
+
+def changed(tree: Tree, number: int, **values: Any) -> Tree:
+    """The tree with other values in its segment of that number."""
+    segments: list[Segment] = list(tree.segments)
+    segments[number] = replace(segments[number], **values)
+    return replace(tree, segments=tuple(segments))
+
+
+def refusal(foo: ModuleType, name: str, context: dict[str, Any], params: dict[str, Any]) -> str:
+    """What FiftyOne says when it refuses a call; an AssertionError if it does not."""
+    from fiftyone.operators.executor import ExecutionError
+
+    try:
+        foo.execute_operator(f"{PLUGIN}/{name}", context, params=params)
+    except ExecutionError as error:
+        return str(error)
+    raise AssertionError(f"{name} accepted {params}")
