@@ -23,7 +23,7 @@ class FindSegments(foo.Operator):
                 "Find segments of the ground truth or a run by their captions, length, level, tier "
                 "and actor, and open them as clips"
             ),
-            icon="search",
+            icon="manage_search",
             dynamic=True,
         )
 
@@ -36,7 +36,7 @@ class FindSegments(foo.Operator):
     def resolve_placement(self, ctx):
         return types.Placement(
             types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
-            types.Button(label="Find segments", icon="search", prompt=True),
+            types.Button(label="Find segments", icon="manage_search", prompt=True),
         )
 
     def execute(self, ctx):
@@ -54,6 +54,8 @@ class FindSegments(foo.Operator):
             clips = datasets.segment_clips(ctx.dataset, shown, tree)
             output["view"] = clips._serialize()
             ctx.ops.set_view(view=clips)
+            # Without it the clips do not show what they were found by.
+            ctx.ops.set_active_fields([*(ctx.active_fields or ()), datasets.FOUND])
         return output
 
     def resolve_output(self, ctx):

@@ -61,14 +61,12 @@ def test_find_segments_opens_the_hits_as_clips(page, app):
     page.keyboard.press("Enter")
     page.get_by_text("4 videos will be searched.").wait_for()
     page.get_by_text("give a text, or any other condition, to look for").wait_for()
-    form = page.get_by_role("dialog")
-    form.get_by_label("Text").fill("stir</b>")
-    page.screenshot(path="/tmp/find_form.png")
+    page.get_by_role("textbox").first.fill("stir</b>")
     page.get_by_role("button", name="Find", exact=True).click()
     page.get_by_text("1 segment in 1 video").wait_for()
-    page.screenshot(path="/tmp/find_out.png")
     page.keyboard.press("Escape")
     page.get_by_text("1 clip", exact=True).wait_for()
+    page.wait_for_selector("[data-cy=looker]")
     assert page.locator("[data-cy=looker]").count() == app.info["found"] == 1
-    page.screenshot(path="/tmp/find_clips.png")
+    page.locator("[data-cy=looker]").get_by_text(MARKUP).wait_for()
     assert page.evaluate("window.hacked") is None

@@ -158,8 +158,10 @@ def test_what_the_file_has_not_is_counted_and_not_opened(kit, foo, find):
 def test_the_app_opens_the_clips_and_is_told_the_count(foo, dataset, find):
     result = foo.execute_operator(find.uri, {"dataset": dataset}, params={"tier": "root"})
     assert result.result["summary"] == "2 segments in 2 videos"
-    (request,) = result.executor.to_json()["requests"]
-    assert request["operator_uri"].endswith("set_view")
+    first, second = result.executor.to_json()["requests"]
+    assert first["operator_uri"].endswith("set_view")
+    assert second["operator_uri"].endswith("set_active_fields")
+    assert second["params"]["fields"] == [datasets.FOUND]
     nothing = foo.execute_operator(find.uri, {"dataset": dataset}, params={"text": "xyzzy"})
     assert nothing.result["summary"] == "0 segments in 0 videos"
     assert nothing.executor.to_json()["requests"] == []
