@@ -10,6 +10,7 @@ from fiftyone.operators.message import GeneratedMessage, MessageType
 from ..pipeline import child, presets, runner
 from ..pipeline import dataset as datasets
 from . import forms
+from .work import Output
 
 
 class AnnotateVideos(foo.Operator):
@@ -204,17 +205,7 @@ class _Run:
         variant = "warning" if self.output["failed"] else "success"
         yield ctx.ops.notify(f"{self.key}: {self.output['summary']}", variant=variant)
         if self.output["failed"]:
-            yield GeneratedMessage(MessageType.SUCCESS, ExecutionResult, _Body(self.output))
-
-
-class _Body:
-    """The result of a generator in the shape that the App reads it."""
-
-    def __init__(self, result):
-        self.result = result
-
-    def to_json(self):
-        return self.result
+            yield GeneratedMessage(MessageType.SUCCESS, ExecutionResult, Output(self.output))
 
 
 def _share(progress):

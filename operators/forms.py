@@ -111,3 +111,22 @@ def call(operator, samples, params, delegate=False):
         return execute()
     with ThreadPoolExecutor(1) as thread:  # a notebook's loop runs already: FiftyOne needs another
         return thread.submit(execute).result()
+
+
+def run_input(ctx, inputs, keys, description):
+    """Ask for one of the runs of these keys; returns its key, or None as long as there is none."""
+    choices = types.DropdownView()
+    for key in keys:
+        choices.add_choice(key, label=key)
+    default = keys[-1] if len(keys) == 1 else None
+    inputs.str(
+        "run_key",
+        required=True,
+        default=default,
+        label="Run",
+        description=description,
+        view=choices,
+    )
+    if not keys:
+        block(inputs, "run", "This dataset has no runs: make one with annotate_videos.")
+    return ctx.params.get("run_key") or default

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -73,3 +79,46 @@ def refusal(foo: ModuleType, name: str, context: dict[str, Any], params: dict[st
     except ExecutionError as error:
         return str(error)
     raise AssertionError(f"{name} accepted {params}")
+
+
+def messages(foo: ModuleType, name: str, dataset: Any, params: dict[str, Any]) -> list[Any]:
+    """What the operator sends to the App: the bodies of its messages, in order."""
+    from fiftyone.operators.executor import ExecutionContext, Executor
+
+    request = {"dataset_name": dataset.name if dataset is not None else None, "params": params}
+    context = ExecutionContext(request_params=request, executor=Executor())
+    operator = foo.get_operator(f"{PLUGIN}/{name}")
+    return [message.to_json()["body"] for message in operator.execute(context)]
+
+
+def steps(told: list[Any]) -> list[dict[str, Any]]:
+    """Of these messages those about progress."""
+    return [
+        each["params"] for each in told if each.get("operator_uri", "").endswith("set_progress")
+    ]
+
+
+def work_off(queued: Any, seconds: float = 120) -> Any:
+    """Have FiftyOne's worker do what was queued; returns the finished operation."""
+    from fiftyone.operators.delegated import DelegatedOperationService
+
+    worker = subprocess.Popen(
+        [Path(sys.executable).with_name("fiftyone"), "delegated", "launch"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    service = DelegatedOperationService()
+    try:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            operation = service.get(queued.result["id"])
+            if operation.run_state in ("completed", "failed"):
+                break
+            time.sleep(0.3)
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+        log, _ = worker.communicate()
+    assert operation.run_state == "completed", f"{operation.result}\n{log}"
+    return operation

@@ -7,6 +7,14 @@ out, since the grid sends every label field that it can see.
 """
 
 from .app import check_app, execute_operator, launch_app, link_plugin
+from .comparisons import (
+    COMPARISON_METHOD,
+    ComparisonResults,
+    check_comparison,
+    compare_with_ground_truth,
+    comparison_fields,
+    comparison_key,
+)
 from .errors import InputError
 from .fields import GROUND_TRUTH, LABEL_TEXTS, LIGHT_VIEW, save_light_view
 from .ground_truth import (
@@ -38,16 +46,18 @@ from .search import (
     segment_clips,
     tree_names,
 )
-from .trees import sample_trees
+from .trees import sample_trees, stored_trees
 from .vectors import embedding_model, run_vectors
 
 __all__ = [
+    "COMPARISON_METHOD",
     "FOUND",
     "GROUND_TRUTH",
     "LABEL_TEXTS",
     "LIGHT_VIEW",
     "RUN_METHOD",
     "Clip",
+    "ComparisonResults",
     "Hit",
     "InputError",
     "LoadSummary",
@@ -56,8 +66,12 @@ __all__ = [
     "SegmentQuery",
     "add_ground_truth",
     "check_app",
+    "check_comparison",
     "check_run_key",
     "check_tree",
+    "compare_with_ground_truth",
+    "comparison_fields",
+    "comparison_key",
     "describe_dataset",
     "embedding_model",
     "execute_operator",
@@ -77,6 +91,7 @@ __all__ = [
     "save_run",
     "segment_clips",
     "start_run",
+    "stored_trees",
     "transcript_labels",
     "tree_names",
 ]

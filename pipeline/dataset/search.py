@@ -19,6 +19,7 @@ from ..tree import NOT_APPLICABLE, Tier
 from .errors import InputError
 from .fields import GROUND_TRUTH, LABEL_TEXTS, declare
 from .labels import Clip
+from .trees import video_sample_ids
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -165,7 +166,7 @@ def find_segments(
 
     dataset = samples._root_dataset
     check_tree(dataset, tree)
-    ids = _sample_ids(samples)
+    ids = video_sample_ids(samples)
     pipeline = _pipeline(query, f"{tree}_tree")
 
     def ask(chunk: Sequence[str]) -> list[dict[str, Any]]:
@@ -185,13 +186,6 @@ def check_tree(dataset: fo.Dataset, tree: str) -> None:
     if tree not in names:
         has = f"it has those of {', '.join(names)}" if names else "it has none"
         raise InputError("tree", f"the dataset has no trees of {tree!r}; {has}")
-
-
-def _sample_ids(samples: fo.SampleCollection) -> list[str]:
-    """Of the videos; a clips view has several samples of each."""
-    if samples._is_clips:
-        return list(dict.fromkeys(samples.values("sample_id")))
-    return samples.values("id")
 
 
 def _pipeline(query: SegmentQuery, field: str) -> list[dict[str, Any]]:
