@@ -6,6 +6,7 @@ def register(plugin):
     from .annotate_videos import AnnotateVideos
     from .compare_with_ground_truth import CompareWithGroundTruth
     from .find_segments import FindSegments
+    from .manage_runs import ManageRuns
 
-    for operator in (AnnotateVideos, CompareWithGroundTruth, FindSegments):
+    for operator in (AnnotateVideos, CompareWithGroundTruth, FindSegments, ManageRuns):
         plugin.register(operator)

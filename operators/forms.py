@@ -105,12 +105,18 @@ def call(operator, samples, params, delegate=False):
     def execute():
         return foo.execute_operator(operator.uri, context, params=params).result
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _in_a_loop():
         return execute()
     with ThreadPoolExecutor(1) as thread:  # a notebook's loop runs already: FiftyOne needs another
         return thread.submit(execute).result()
+
+
+def _in_a_loop():
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def run_input(ctx, inputs, keys, description):

@@ -104,11 +104,15 @@ def check_comparison(dataset: fo.Dataset, key: str, tolerance: float = BOUNDARY_
         raise InputError("run_key", "the dataset has no ground truth to compare with")
     if not 0 <= tolerance < float("inf"):
         raise InputError("tolerance", f"{tolerance:g} s is not 0 s or more")
+    own = comparison_key(key)
+    if not dataset.has_run(own) or dataset.get_run_info(own).config.method != COMPARISON_METHOD:
+        check_new_comparison(dataset, key)
+
+
+def check_new_comparison(dataset: fo.Dataset, key: str) -> None:
+    """Raise InputError if other things have the names of the comparison of a run of that key."""
     if dataset.has_run(comparison_key(key)):
-        method = dataset.get_run_info(comparison_key(key)).config.method
-        if method != COMPARISON_METHOD:
-            raise InputError("run_key", f"the key {comparison_key(key)!r} is taken by another run")
-        return
+        raise InputError("run_key", f"the key {comparison_key(key)!r} is taken by another run")
     if taken := set(dataset.get_field_schema()) & set(comparison_fields(key)):
         raise InputError(
             "run_key", f"the dataset has the field(s) {', '.join(sorted(taken))} already"
