@@ -5,8 +5,15 @@ def register(plugin):
     """Register every operator with FiftyOne."""
     from .annotate_videos import AnnotateVideos
     from .compare_with_ground_truth import CompareWithGroundTruth
+    from .export_trees import ExportTrees
     from .find_segments import FindSegments
     from .manage_runs import ManageRuns
 
-    for operator in (AnnotateVideos, CompareWithGroundTruth, FindSegments, ManageRuns):
+    for operator in (
+        AnnotateVideos,
+        CompareWithGroundTruth,
+        ExportTrees,
+        FindSegments,
+        ManageRuns,
+    ):
         plugin.register(operator)

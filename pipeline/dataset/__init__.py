@@ -16,6 +16,7 @@ from .comparisons import (
     comparison_key,
 )
 from .errors import InputError
+from .exports import FORMATS, check_export, export_trees
 from .fields import GROUND_TRUTH, LABEL_TEXTS, LIGHT_VIEW, save_light_view
 from .ground_truth import (
     LoadSummary,
@@ -56,11 +57,12 @@ from .search import (
     segment_clips,
     tree_names,
 )
-from .trees import sample_trees, stored_trees
+from .trees import count_trees, sample_trees, stored_trees
 from .vectors import embedding_model, run_vectors
 
 __all__ = [
     "COMPARISON_METHOD",
+    "FORMATS",
     "FOUND",
     "GROUND_TRUTH",
     "LABEL_TEXTS",
@@ -78,6 +80,7 @@ __all__ = [
     "add_ground_truth",
     "check_app",
     "check_comparison",
+    "check_export",
     "check_managed",
     "check_new_key",
     "check_run_key",
@@ -85,11 +88,13 @@ __all__ = [
     "compare_with_ground_truth",
     "comparison_fields",
     "comparison_key",
+    "count_trees",
     "delete_run",
     "describe_dataset",
     "describe_run",
     "embedding_model",
     "execute_operator",
+    "export_trees",
     "find_segments",
     "labels",
     "launch_app",

@@ -183,3 +183,12 @@ def _stored_tree(document: Mapping[str, Any], field: str, metadata: bool) -> Tre
             if line.get("start") is not None
         ] or None
     return Tree.from_dict({"video_uid": uid, "nodes": tree["nodes"], "metadata": facts})
+
+
+def count_trees(samples: fo.SampleCollection, name: str) -> int:
+    """How many of the videos have the tree."""
+    from bson import ObjectId
+
+    ids = [ObjectId(each) for each in video_sample_ids(samples)]
+    query = {"_id": {"$in": ids}, f"{name}_tree.nodes.0": _THERE}
+    return samples._root_dataset._sample_collection.count_documents(query)
