@@ -7,6 +7,7 @@ def register(plugin):
     from .compare_with_ground_truth import CompareWithGroundTruth
     from .export_trees import ExportTrees
     from .find_segments import FindSegments
+    from .load_action100m import LoadAction100M
     from .manage_runs import ManageRuns
 
     for operator in (
@@ -14,6 +15,7 @@ def register(plugin):
         CompareWithGroundTruth,
         ExportTrees,
         FindSegments,
+        LoadAction100M,
         ManageRuns,
     ):
         plugin.register(operator)

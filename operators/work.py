@@ -16,21 +16,40 @@ class Stopped(Exception):
     """Whoever wanted the work's progress has gone."""
 
 
+class Report:
+    """Tells how far the work is; called with the share (0 to 1, None = nobody knows) and a label.
+
+    Attributes:
+        stop: set when the work should end; the next call raises :class:`Stopped`
+    """
+
+    def __init__(self, tell):
+        self._tell, self._last = tell, 0.0
+        self.stop = threading.Event()
+
+    def __call__(self, share, label):
+        if self.stop.is_set():
+            raise Stopped
+        now = time.monotonic()
+        if now - self._last >= _PAUSE or share == 1:
+            self._last = now
+            self._tell(share, label)
+
+
 def carry_out(ctx, work, after=None):
     """Do what an operator's ``execute`` is to do, with its progress shown.
 
     What is wrong with the call must have been found before: what follows is in mid-stream.
 
     Args:
-        work: called with ``report(share, label)`` (``share``: 0 to 1, or None where nobody knows);
-            returns the output. A report raises :class:`Stopped` when the work should end
+        work: called with a :class:`Report`; returns the output
         after: called with the output; returns what the App is to do then
 
     Returns:
         the output of a delegated operation, else a generator of messages to the App
     """
     if ctx.delegated:
-        return work(lambda share, label: ctx.set_progress(progress=share, label=label))
+        return work(Report(lambda share, label: ctx.set_progress(progress=share, label=label)))
     return _messages(ctx, work, after or (lambda output: ()))
 
 
@@ -42,18 +61,9 @@ def _messages(ctx, work, after):
 
 def _reports(ctx, work):
     """Yield a message for each report of the work, which a thread does; returns its output."""
-    reports = queue.SimpleQueue()
-    stop = threading.Event()
+    told = queue.SimpleQueue()
+    report = Report(lambda share, label: told.put((share, label)))
     done = []
-    last = 0.0
-
-    def report(share, label):
-        nonlocal last
-        if stop.is_set():
-            raise Stopped
-        if time.monotonic() - last >= _PAUSE or share == 1:
-            last = time.monotonic()
-            reports.put((share, label))
 
     def do():
         try:
@@ -61,17 +71,17 @@ def _reports(ctx, work):
         except BaseException as error:
             done.append((None, error))
         finally:
-            reports.put(None)
+            told.put(None)
 
     # FiftyOne keeps who asks in the context.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(do,), daemon=True)
     thread.start()
     try:
-        while (told := reports.get()) is not None:
-            share, label = told
+        while (each := told.get()) is not None:
+            share, label = each
             yield ctx.ops.set_progress(label=label, progress=share)
     finally:
-        stop.set()
+        report.stop.set()
         thread.join()
     output, error = done[0]
     if error is not None:

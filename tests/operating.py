@@ -122,3 +122,15 @@ def work_off(queued: Any, seconds: float = 120) -> Any:
         log, _ = worker.communicate()
     assert operation.run_state == "completed", f"{operation.result}\n{log}"
     return operation
+
+
+def output_form(
+    foo: ModuleType, name: str, params: dict[str, Any], results: dict[str, Any]
+) -> set[str]:
+    """The fields of the form that shows an operator's results, which must have a place in it."""
+    from fiftyone.operators.executor import ExecutionContext, ExecutionResult
+
+    context = ExecutionContext(request_params={"params": params, "results": results})
+    assert ExecutionResult(result=results).to_json()
+    form = foo.get_operator(f"{PLUGIN}/{name}").resolve_output(context).to_json()
+    return set(form["type"]["properties"])

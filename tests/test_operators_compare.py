@@ -12,6 +12,7 @@ from tests.operating import (
     changed,
     kit_dataset,
     messages,
+    output_form,
     refusal,
     shallow,
     steps,
@@ -90,6 +91,7 @@ def test_videos_without_a_tree_are_skipped_and_said(foo, dataset, trees):
     assert any(each.get("operator_uri", "").endswith("reload_dataset") for each in told[:-1])
     assert next(row["mean"] for row in told[-1]["means"]) == "1.000"
     assert "Time range" in told[-1]["tables"]
+    assert output_form(foo, "compare_with_ground_truth", {}, told[-1]) == set(told[-1])
 
 
 def test_a_second_comparison_replaces_the_first(foo, dataset):

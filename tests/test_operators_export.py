@@ -13,6 +13,7 @@ from tests.operating import (
     add_run,
     kit_dataset,
     messages,
+    output_form,
     refusal,
     shallow,
     steps,
@@ -147,6 +148,7 @@ def test_the_app_sees_its_progress_and_what_was_written(foo, dataset, tmp_path):
     assert steps(told)[-1] == {"label": "video 2 of 2", "progress": 1.0}
     assert told[-1]["summary"] == f"2 videos of ground truth written to {path}"
     assert path.exists()
+    assert output_form(foo, "export_trees", {}, told[-1]) == {"summary"}
 
 
 def test_an_export_is_done_by_fiftyones_worker(foo, dataset, tmp_path):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pipeline import dataset as datasets
-from tests.operating import PLUGIN, add_run, kit_dataset, refusal, shallow
+from tests.operating import PLUGIN, add_run, kit_dataset, output_form, refusal, shallow
 
 pytestmark = pytest.mark.fiftyone
 
@@ -132,6 +132,7 @@ def test_info_tells_what_made_it_how_long_it_took_and_what_failed(foo, dataset, 
     assert facts["models"] == "embed: a model"
     assert facts["seconds"] == "embed: 1.5, segment: 0.5"
     assert result["failed"] == [{"video": trees[1].video_uid, "reason": "it <b>broke</b>"}]
+    assert output_form(foo, "manage_runs", {"run_key": "mine"}, result) == set(result)
     comparison = foo.execute_operator(
         manage.uri, {"dataset": dataset}, params={"run_key": "mine_comparison"}
     ).result

@@ -26,6 +26,7 @@ from .ground_truth import (
     open_dataset,
 )
 from .labels import Clip, labels, transcript_labels
+from .loading import Annotations
 from .management import (
     RunDescription,
     check_managed,
@@ -68,6 +69,7 @@ __all__ = [
     "LABEL_TEXTS",
     "LIGHT_VIEW",
     "RUN_METHOD",
+    "Annotations",
     "Clip",
     "ComparisonResults",
     "Hit",

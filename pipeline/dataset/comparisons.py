@@ -166,7 +166,7 @@ def compare_with_ground_truth(
                 for name, value in measured.items():
                     if value is not None:
                         values[name].append(value)
-                stored = {f"{key}_{name}": value for name, value in measured.items()}
+                stored: dict[str, Any] = {f"{key}_{k}": value for k, value in measured.items()}
                 stored[f"{key}_agreement"] = _agreement(reference, prediction)
                 changes.append(_change(sample_id, stored, schema))
             if on_video is not None:
