@@ -9,6 +9,8 @@ from fiftyone.operators.message import GeneratedMessage, MessageType
 
 from ..pipeline import child, presets, runner
 from ..pipeline import dataset as datasets
+from . import forms
+from .work import Output
 
 
 class AnnotateVideos(foo.Operator):
@@ -79,11 +81,8 @@ class AnnotateVideos(foo.Operator):
             dataset = fo.load_dataset("action100m")
             annotate_videos(dataset.take(4), "baseline", "embedded")
         """
-        return foo.execute_operator(
-            self.uri,
-            {"view": samples.view(), "request_delegation": delegate},
-            params={"run_key": run_key, "preset": _absolute(preset), "resume": resume},
-        )
+        params = {"run_key": run_key, "preset": _absolute(preset), "resume": resume}
+        return forms.call(self, samples, params, delegate)
 
 
 def _absolute(preset):
@@ -93,19 +92,9 @@ def _absolute(preset):
 
 def annotate_videos_inputs(ctx, inputs):
     """Build the form: the target, the preset and the run key."""
-    _describe_target(inputs, ctx.target_view())
+    forms.target_input(ctx, inputs, "annotated")
     preset = _preset_input(ctx, inputs)
     _run_key_input(ctx, inputs, preset)
-
-
-def _describe_target(inputs, target):
-    if target.media_type == "video" and (count := target.count()):
-        label = f"{count} video{'s' if count > 1 else ''} will be annotated."
-        inputs.view("target_note", types.Notice(label=label))
-        return
-    problem = "There is no video to annotate: select some, or clear the view's filters."
-    inputs.view("target_error", types.Error(label=problem))
-    _refuse(inputs.str("target", view=types.HiddenView()), problem)
 
 
 def _preset_input(ctx, inputs):
@@ -128,7 +117,7 @@ def _preset_input(ctx, inputs):
         preset = presets.load(ctx.params["preset"])
         runner.check(preset, ())
     except presets.PresetError as error:
-        _refuse(prop, error)
+        forms.refuse(prop, error)
         return None
     return preset
 
@@ -155,12 +144,7 @@ def _run_key_input(ctx, inputs, preset):
     try:
         _check_key(ctx.dataset, key, preset, resume)
     except datasets.RunKeyError as error:
-        _refuse(prop, error)
-
-
-def _refuse(prop, reason):
-    """Mark a field of the form as wrong, with a sentence."""
-    prop.invalid, prop.error_message = True, str(reason)
+        forms.refuse(prop, error)
 
 
 def _check_key(dataset, key, preset, resume):
@@ -221,17 +205,7 @@ class _Run:
         variant = "warning" if self.output["failed"] else "success"
         yield ctx.ops.notify(f"{self.key}: {self.output['summary']}", variant=variant)
         if self.output["failed"]:
-            yield GeneratedMessage(MessageType.SUCCESS, ExecutionResult, _Body(self.output))
-
-
-class _Body:
-    """The result of a generator in the shape that the App reads it."""
-
-    def __init__(self, result):
-        self.result = result
-
-    def to_json(self):
-        return self.result
+            yield GeneratedMessage(MessageType.SUCCESS, ExecutionResult, Output(self.output))
 
 
 def _share(progress):

@@ -134,7 +134,7 @@ def test_what_cannot_work_is_refused_in_one_sentence_at_its_field(foo, dataset, 
             _run(foo, dataset, params=params)
         assert f"Path: {field}. Reason: " in str(error.value), (params, str(error.value))
         assert reason in str(error.value), (params, str(error.value))
-    with pytest.raises(ExecutionError, match="no video to annotate"):
+    with pytest.raises(ExecutionError, match="no video to be annotated"):
         foo.execute_operator(
             URI, {"view": dataset.match({"title": "none"})}, params={"run_key": "y"}
         )
