@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
 from typing import Any
 
 #: What can happen to a request for a chat completion.
@@ -42,6 +43,7 @@ class Proxy:
 def spoiling(url: str, share: float = 0.2, seed: int = 0) -> Iterator[Proxy]:
     """Run a proxy in front of the server at ``url`` (which ends in /v1) until the block ends."""
     proxy, chance, lock = Proxy(share=share), random.Random(seed), threading.Lock()
+    faults = cycle(FAULTS)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -54,7 +56,7 @@ def spoiling(url: str, share: float = 0.2, seed: int = 0) -> Iterator[Proxy]:
             fault = ""
             if self.path.endswith("/chat/completions"):
                 with lock:
-                    fault = chance.choice(FAULTS) if chance.random() < proxy.share else ""
+                    fault = next(faults) if chance.random() < proxy.share else ""
                     proxy.seen[fault] += 1
             with suppress(OSError):
                 self._answer(fault, body)

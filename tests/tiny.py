@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import weakref
 from collections import Counter
 from pathlib import Path
@@ -399,12 +398,3 @@ def _internvl() -> tuple[Any, Any]:
         tie_word_embeddings=False,
     )
     return processor, InternVLForConditionalGeneration(config)
-
-
-def with_context(folder: Path, context: int) -> Path:
-    """Let a chat checkpoint take so many tokens; returns its folder."""
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
-    config.get("text_config", config)["max_position_embeddings"] = context
-    path.write_text(json.dumps(config))
-    return folder
