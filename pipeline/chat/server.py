@@ -199,7 +199,11 @@ class ChatServer:
 
         try:
             with openai.OpenAI(
-                base_url=self.base_url, api_key=self._key, max_retries=1, timeout=30
+                base_url=self.base_url,
+                api_key=self._key,
+                max_retries=1,
+                timeout=30,
+                http_client=openai.DefaultHttpxClient(trust_env=_is_elsewhere(self.base_url)),
             ) as client:
                 return list(client.models.list())
         except openai.NotFoundError:
@@ -252,6 +256,7 @@ class ChatServer:
                 api_key=self._key,
                 max_retries=2,
                 timeout=60,
+                http_client=openai.DefaultHttpxClient(trust_env=_is_elsewhere(self.base_url)),
             ) as client:
                 counted = client.post("/tokenize", body=body, cast_to=dict[str, Any])
                 return int(counted["count"])
@@ -425,7 +430,11 @@ class _Loop:
 
         self._loop = asyncio.new_event_loop()
         self.client = openai.AsyncOpenAI(
-            base_url=base_url, api_key=key, max_retries=0, timeout=timeout
+            base_url=base_url,
+            api_key=key,
+            max_retries=0,
+            timeout=timeout,
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=_is_elsewhere(base_url)),
         )
         self.pace = _Pace(concurrency)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -583,6 +592,11 @@ def _tokenizer(name: str) -> Callable[[str], int]:
             f"the tokenizer {name!r} is not to be had ({reason}); check its name and the network"
         ) from error
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _is_elsewhere(base_url: str) -> bool:
+    """Whether a server is on another machine; a proxy's idea of "this machine" is its own."""
+    return urlsplit(base_url).hostname not in ("localhost", "127.0.0.1", "::1")
 
 
 def _is_too_long(reason: str) -> bool:

@@ -2,29 +2,30 @@
 
 vLLM needs other versions of torch and transformers than this project, so it runs in an environment
 of its own, and HTTP is all that is between the two. It listens on 127.0.0.1, with a key that is
-made for each start and stands in no file and on no command line.
+made for each start and stands in no file and on no command line. Between the two is ``guard.py``,
+which leaves nothing of it behind.
 """
 
 from __future__ import annotations
 
-import ctypes
+import http.client
 import json
 import os
 import re
 import secrets
 import shlex
-import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .. import checkpoints, devices
 from ..presets import PresetError, options
@@ -41,6 +42,7 @@ OPTIONS: Mapping[str, Any] = {
     "reasoning_effort": ("", "minimal", "low", "medium", "high"),  # of models that reason
     "clips": ("images", "video"),  # frames one by one, or as a video with their times
     "context": 0,  # tokens of prompt and answer together; 0 is what the model was made for
+    "flags": [],  # more of vLLM's own: ["--max-num-seqs", "64"]
     # These are about speed alone.
     "gpu_memory": 0.9,  # share of a GPU's memory that vLLM takes
     "tensor_parallel": 1,  # GPUs that one copy of the model is spread over; the rest run copies
@@ -48,13 +50,12 @@ OPTIONS: Mapping[str, Any] = {
     "concurrency": 256,  # requests under way at most
     "timeout": 1800.0,  # seconds until a request without an answer is given up
     "start_timeout": 3600.0,  # seconds that loading may take, a download included
-    "flags": [],  # more of vLLM's own: ["--max-num-seqs", "64"]
 }
 
 # What answers depend on.
 _MAKES = (
     *("model", "revision", "dtype", "quantization"),
-    *("temperature", "reasoning_effort", "clips"),
+    *("temperature", "reasoning_effort", "clips", "flags"),
 )
 _FOR_THE_CLIENT = (
     *("temperature", "reasoning_effort", "clips"),
@@ -62,15 +63,22 @@ _FOR_THE_CLIENT = (
 )
 # Once at the beginning, and twice after it died: the third time the reason is none that passes.
 _STARTS = 3
-# Seconds that it has to end by itself.
-_GRACE = 15
+# Seconds from the end of its guard's input until nothing of it is left; the guard has less.
+_END = 30
 _ROOT = Path(__file__).resolve().parents[2]
+_GUARD = Path(__file__).with_name("guard.py")
 # A model that may write any amount of white space between the parts of a JSON sometimes does.
 _STRUCTURED = {"backend": "guidance", "disable_any_whitespace": True}
-_ENDED_WITH_PARENT = signal.SIGTERM
-# What of vLLM's log tells why it ended; the second one only says that the first one is above.
-_TELLING = re.compile(r"\b(\w+(?:Error|Exception)(?:: .+)?)$")
+# What of vLLM's log tells why it ended, after which process says so and where: an exception, what
+# pydantic or argparse have against an option. The other one only says that the reason is above it.
+_TELLING = re.compile(
+    r"(?:\(\w+ pid=\d+\) )?(?:ERROR \S+ \S+ \[\S+\] )?"
+    r"(?:(?:\w+\.)*(?P<exception>\w+(?:Error|Exception)(?:: .+)?)"
+    r"|\s*Value error, (?P<option>.+)|\w+\.py: error: (?P<flag>.+))"
+)
 _POINTING_UP = "root cause above"
+_LONGEST_REASON = 400
+_STOPPED = "vLLM was stopped"
 
 
 @dataclass(frozen=True)
@@ -123,8 +131,11 @@ def command(
         chosen: :data:`OPTIONS`, all of them
         pictures: of a question at most
     """
-    words = [str(vllm.python), "-m", "vllm.entrypoints.openai.api_server"]
-    words += ["--model", chosen["model"], "--served-model-name", chosen["model"]]
+    if vllm.cpu:  # whose wheel is named otherwise than the command `vllm` wants it
+        words = [str(vllm.python), "-m", "vllm.entrypoints.openai.api_server", "--model"]
+    else:
+        words = [str(vllm.python), "-m", "vllm.entrypoints.cli.main", "serve"]
+    words += [chosen["model"], "--served-model-name", chosen["model"]]
     words += ["--host", host, "--port", str(port)]
     words += ["--enable-prefix-caching", "--enable-prompt-tokens-details"]
     words += ["--structured-outputs-config", json.dumps(_STRUCTURED)]
@@ -149,7 +160,8 @@ def command(
         words += ["--gpu-memory-utilization", str(chosen["gpu_memory"])]
         copies = max(1, len(devices.found()) // chosen["tensor_parallel"])
         words += ["--tensor-parallel-size", str(chosen["tensor_parallel"])]
-        words += ["--data-parallel-size", str(copies)]
+        if copies > 1:
+            words += ["--data-parallel-size", str(copies)]
     return [*words, *chosen["flags"]]
 
 
@@ -157,6 +169,7 @@ def environment(chosen: Mapping[str, Any], vllm: Vllm, key: str | None) -> dict[
     """vLLM's environment variables: ours, its key, and what keeps it from calling home."""
     result = {**os.environ, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     result.pop("PYTHONPATH", None)  # its packages are its own
+    result["PYTHONSAFEPATH"] = "1"  # and not what lies in the current folder
     if key:
         result["VLLM_API_KEY"] = key
     if Path(chosen["model"]).is_dir():
@@ -207,31 +220,26 @@ def serve(
     Raises:
         ChatError: vLLM or the model is not to be had
     """
-    chosen = settings(role, {**config, "images": "data"})
+    chosen = settings(role, {**config, "images": "data"})  # who asks may be on another machine
     VllmChat(role, config).check()
     vllm = installed()
     words = command(chosen, vllm, host, port, pictures)
     say(f"{vllm.version}: {shlex.join(words)}")
-    variables = environment(chosen, vllm, None)
-    process = subprocess.Popen(words, env=variables, stdin=subprocess.DEVNULL, preexec_fn=_child)
+    process = _guarded(words, environment(chosen, vllm, None))
     try:
         while process.poll() is None and not _answers(port, host):
             time.sleep(0.5)
         if process.poll() is None:
             url = f"http://{host}:{port}/v1"
+            more = "\n    key: VLLM_API_KEY" if os.environ.get("VLLM_API_KEY") else ""
             say(
                 f"ready. Where the pipeline runs, set ACTION100M_BASE_URL={url}, or in a preset:\n"
                 f"  {role}:\n    backend: openai\n    model: {chosen['model']}\n"
-                f"    base_url: {url}\n    clips: {chosen['clips']}"
+                f"    base_url: {url}\n    clips: {chosen['clips']}{more}"
             )
         return process.wait()
     finally:
         _end(process)
-
-
-def _child() -> None:
-    os.setsid()  # Ctrl-C is for us, who end all of it
-    _end_with_parent()
 
 
 class VllmChat:
@@ -254,15 +262,14 @@ class VllmChat:
         pictures: int = 0,
     ):
         self._role, self._chosen, self._pictures = role, settings(role, config), pictures
-        self._log = Path(folder or tempfile.gettempdir()) / f"vllm-{role}.log"
+        self._folder = folder
         self.name: str = self._chosen["model"]
         made = {name: self._chosen[name] for name in _MAKES}
         if Path(self.name).is_dir():  # counts by its content, wherever it is
             made["model"] = checkpoints.fingerprint(Path(self.name), "*.json", "*.jinja")
         self.identity: Mapping[str, Any] = made
         self._lock = threading.Lock()
-        self._server: _Server | None = None
-        self._client: ChatServer | None = None
+        self._running: tuple[_Server, ChatServer] | None = None
 
     @cached_property
     def _vllm(self) -> Vllm:
@@ -293,10 +300,10 @@ class VllmChat:
         try:
             hf_hub_download(self.name, "config.json", revision=self._chosen["revision"] or None)
         except Exception as error:  # of the name, the hub, the network, a gated model ...
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ChatError(
                 f"{self._role}: the model {self.name!r} is not to be had: it is no folder here, "
-                f"and the hub gave none ({reason}); check its name and the network"
+                f"and the hub gave none ({checkpoints.first_line(error)}); check its name and the "
+                "network"
             ) from error
 
     def ask(
@@ -318,164 +325,220 @@ class VllmChat:
 
     def unload(self) -> None:
         """Stop the server, whatever it does; the next question starts another one."""
-        server, client = self._server, self._client
-        if server is not None:
-            server.stop()  # first, since somebody may hold the lock who waits for it
         with self._lock:
-            if self._server is server:
-                self._server = self._client = None
-        if client is not None:
+            running, self._running = self._running, None
+        if running is not None:
+            server, client = running
             client.unload()
+            server.stop()
 
     def _started(self) -> ChatServer:
+        """The client of the running server; waits until that is ready."""
         with self._lock:
-            if self._client is None:
-                with socket.socket() as free:
-                    free.bind(("127.0.0.1", 0))
-                    port = free.getsockname()[1]
-                key = secrets.token_hex(16)
-                words = command(self._chosen, self._vllm, "127.0.0.1", port, self._pictures)
-                variables = environment(self._chosen, self._vllm, key)
-                self._server = _Server(
-                    words, variables, port, self._log, self._chosen["start_timeout"]
-                )
-                self._server.wait_ready()
-                self._client = ChatServer(
-                    f"http://127.0.0.1:{port}/v1",
-                    self.name,
-                    key,
-                    self._server.wait_ready,
-                    **{name: self._chosen[name] for name in _FOR_THE_CLIENT},
-                )
-            return self._client
+            if self._running is None:
+                self._running = self._start()
+            server, client = self._running
+        server.wait()  # without the lock, so that another thread can unload
+        return client
+
+    def _start(self) -> tuple[_Server, ChatServer]:
+        port, key = _free_port(), secrets.token_hex(16)
+        server = _Server(
+            self._role,
+            self.name,
+            command(self._chosen, self._vllm, "127.0.0.1", port, self._pictures),
+            environment(self._chosen, self._vllm, key),
+            port,
+            self._folder,
+            self._chosen["start_timeout"],
+        )
+        client = ChatServer(
+            f"http://127.0.0.1:{port}/v1",
+            self.name,
+            key,
+            server.revive,
+            **{name: self._chosen[name] for name in _FOR_THE_CLIENT},
+        )
+        return server, client
 
 
 class _Server:
-    """vLLM's process, kept alive by a thread until :meth:`stop`.
+    """vLLM's process, watched by a thread, which starts it again if it dies, until :meth:`stop`.
 
-    The thread lives as long as the process may: the system tells a child of the end of the thread
-    that started it, so that a kill of ours leaves no vLLM behind.
+    Args:
+        role, model: for messages and the log's name
+        words, variables: what starts it, and its environment
+        port: where it answers then
+        folder: of the log; None for a temporary file, which stays only if vLLM ends by itself
+        start_timeout: seconds until it has to answer
     """
 
     def __init__(
         self,
+        role: str,
+        model: str,
         words: Sequence[str],
         variables: Mapping[str, str],
         port: int,
-        log: Path,
+        folder: Path | None,
         start_timeout: float,
     ):
-        self._words, self._variables, self._port = words, variables, port
-        self._log, self._start_timeout = log, start_timeout
+        self._role, self._model = role, model
+        self._words, self._variables = words, variables
+        self._port, self._start_timeout = port, start_timeout
+        self._temporary = folder is None
+        if folder is None:
+            opened, name = tempfile.mkstemp(prefix=f"action100m-vllm-{role}-", suffix=".log")
+            os.close(opened)
+            self._log = Path(name)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._log = folder / f"vllm-{role}.log"
         self._changed = threading.Condition()
         self._ready, self._over = False, ""
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="vllm", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name=f"vllm-{role}", daemon=True)
         self._thread.start()
 
-    def wait_ready(self) -> None:
+    def wait(self) -> None:
         """Return when it answers; ChatError if it never will."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._over)
             if self._over:
                 raise ChatError(self._over)
 
+    def revive(self) -> None:
+        """Like :meth:`wait`, for who got no answer from it."""
+        if not _answers(self._port):
+            self._tell(ready=False)  # until the thread has looked too
+        self.wait()
+
     def stop(self) -> None:
         """End it, and wait for that."""
         self._stopping.set()
         self._thread.join()
+        if self._temporary and self._over == _STOPPED:
+            self._log.unlink(missing_ok=True)
 
     def _keep(self) -> None:
-        process: subprocess.Popen[bytes] | None = None
+        over = _STOPPED
         try:
-            for _ in range(_STARTS):
-                process = self._start()
-                deadline = time.monotonic() + self._start_timeout
-                while process.poll() is None and not self._stopping.wait(0.5):
-                    if not self._ready:
-                        if _answers(self._port):
-                            self._set(ready=True)
-                        elif time.monotonic() > deadline:
-                            self._set(
-                                over=f"vLLM was not ready after {self._start_timeout:.0f} s; see "
-                                f"{self._log}, and raise start_timeout if it only needs longer"
-                            )
-                            return
-                was_ready = self._ready
-                self._set(ready=False)
-                if self._stopping.is_set():
-                    return
-                _end(process)  # its children may be left
-                if not was_ready:
-                    break  # what kept it from starting will again
-            self._set(over=f"vLLM ended: {_reason(self._log)} (all of it in {self._log})")
+            over = self._served()
+        except OSError as error:
+            over = f"{self._role}: vLLM cannot be started ({error}); its log is {self._log}"
         finally:
-            if process is not None:
-                _end(process)
-            self._set(over=self._over or "vLLM was stopped")
+            self._tell(over=over)
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as log:
-            return subprocess.Popen(
-                self._words,
-                env=dict(self._variables),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                preexec_fn=_child,
-            )
+    def _served(self) -> str:
+        """Serve until it is stopped, or ends for good; returns why that was."""
+        with self._log.open("wb") as log:
+            for _ in range(_STARTS):
+                begin = log.seek(0, os.SEEK_END)
+                log.write(f"$ {shlex.join(self._words)}\n".encode())
+                log.flush()
+                process = _guarded(self._words, self._variables, log)
+                try:
+                    was_ready = self._watched(process)
+                finally:
+                    _end(process)
+                if self._stopping.is_set():
+                    return _STOPPED
+                if was_ready is None:
+                    return (
+                        f"{self._role}: vLLM did not answer for {self._start_timeout:.0f} s; raise "
+                        f"start_timeout if it only needs longer; its log is {self._log}"
+                    )
+                self._tell(ready=False)
+                reason = _reason(self._log, begin, process.returncode)
+                if not was_ready:  # what kept it from starting will again
+                    return (
+                        f"{self._role}: vLLM cannot serve {self._model}: {reason}; "
+                        f"its log is {self._log}"
+                    )
+        return (
+            f"{self._role}: vLLM died {_STARTS} times, the last time with: {reason}; "
+            f"its log is {self._log}"
+        )
 
-    def _set(self, ready: bool = False, over: str = "") -> None:
+    def _watched(self, process: subprocess.Popen[bytes]) -> bool | None:
+        """Until the process ends: whether it ever was ready; None if it did not answer in time."""
+        was_ready, since = False, time.monotonic()
+        while process.poll() is None and not self._stopping.wait(0.2):
+            if self._ready:
+                since = time.monotonic()
+            elif _answers(self._port):
+                was_ready = True
+                self._tell(ready=True)
+            elif time.monotonic() - since > self._start_timeout:
+                return None
+        return was_ready
+
+    def _tell(self, ready: bool = False, over: str = "") -> None:
         with self._changed:
-            self._ready, self._over = ready, over
+            self._ready, self._over = ready, over or self._over
             self._changed.notify_all()
 
 
-_prctl = ctypes.CDLL(None).prctl  # looked up before a fork, after which little is safe
+def _guarded(
+    words: Sequence[str], variables: Mapping[str, str], output: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a program with a guard (``guard.py``), so that none of it outlives this process.
 
-
-def _end_with_parent() -> None:
-    pr_set_pdeathsig = 1
-    _prctl(pr_set_pdeathsig, _ENDED_WITH_PARENT)
+    Args:
+        output: for what it prints; None is where this process prints
+    """
+    return subprocess.Popen(
+        [sys.executable, "-I", str(_GUARD), *words],
+        env=dict(variables),
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output and subprocess.STDOUT,
+        start_new_session=True,  # Ctrl-C is for this process, which then ends all of it
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all of its group: asked first, then made to."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        deadline = time.monotonic() + _GRACE
-        while time.monotonic() < deadline and _group_lives(process):
-            time.sleep(0.1)
-    process.wait()
+    """End what a guard runs, and wait until nothing of it is left."""
+    if process.stdin is not None:
+        process.stdin.close()
+    with suppress(subprocess.TimeoutExpired):  # a process that a GPU's driver holds
+        process.wait(_END)
 
 
-def _group_lives(process: subprocess.Popen[bytes]) -> bool:
-    process.poll()  # what has ended and is not fetched would count as alive
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def _answers(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server says that it is well; asked directly, whatever proxy there is."""
+    connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
 
 
-def _reason(log: Path) -> str:
-    """The line of vLLM's log that tells why it ended."""
+def _reason(log: Path, begin: int, status: int | None) -> str:
+    """Why vLLM ended.
+
+    Args:
+        log: what it has printed, this time from the byte ``begin`` on
+        status: its exit status
+    """
     with log.open("rb") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - 65536))
-        lines = file.read().decode(errors="replace").splitlines()
-    told = [found[1] for line in lines if (found := _TELLING.search(line.rstrip()))]
-    told = [line for line in told if _POINTING_UP not in line] or lines[-1:]
-    return told[-1][:300] if told else "it said nothing"
+        file.seek(begin)
+        lines = file.read().decode(errors="replace").splitlines()[1:]
+    found = [match for line in lines if (match := _TELLING.fullmatch(line.rstrip()))]
+    told = [next(filter(None, match.groups())) for match in found]
+    told = [line for line in told if _POINTING_UP not in line]
+    if told:
+        return told[-1][:_LONGEST_REASON]
+    if status == 128 + 9:
+        return "it was killed, perhaps because the machine ran out of memory"
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    return last[:_LONGEST_REASON]
