@@ -1,4 +1,4 @@
-"""Operator ``manage_runs``: what a run was made with, its view, another name, its end."""
+"""Operator ``manage_runs``: what a run was made with, its view, stopping it, its name, its end."""
 
 import json
 
@@ -11,13 +11,14 @@ from . import forms
 _ACTIONS = {
     "info": ("Show what it was made with", "Configuration, models, timings, failures, files"),
     "load": ("Load its view", "Opens the samples that have its results"),
+    "stop": ("Stop it", "What is finished stays; it goes on when it is run again"),
     "rename": ("Rename it", "With its fields, files, tags, comparison and in saved views"),
     "delete": ("Delete it", "With its fields, files, tags, comparison and saved views"),
 }
 
 
 class ManageRuns(foo.Operator):
-    """Shows, loads, renames and deletes annotation runs and comparisons."""
+    """Shows, loads, stops, renames and deletes annotation runs and comparisons."""
 
     @property
     def config(self):
@@ -52,6 +53,9 @@ class ManageRuns(foo.Operator):
             datasets.rename_run(dataset, key, ctx.params["new_key"])
             ctx.ops.reload_dataset()
             return {"summary": f"run {key} is now {ctx.params['new_key']}"}
+        if action == "stop":
+            datasets.request_stop(datasets.run_folder(dataset, key))
+            return {"summary": f"run {key} stops within seconds, if it is running"}
         about = datasets.describe_run(dataset, key)
         if action == "load":
             ctx.ops.set_view(view=datasets.run_view(dataset, key))
@@ -83,7 +87,7 @@ class ManageRuns(foo.Operator):
 
         Args:
             samples: the dataset
-            action: "info", "load", "rename" or "delete", which asks no more questions
+            action: "info", "load", "stop", "rename" or "delete", which asks no more questions
             run_key: of an annotation run or of a comparison
             new_key: of a run that is renamed
 

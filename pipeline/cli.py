@@ -544,7 +544,8 @@ def _presets(options: argparse.Namespace) -> int:
     listed = []
     for name in options.names or presets.names():
         preset = presets.load(name)
-        obstacles = runner.obstacles(preset)
+        reasons = (runner.obstacle(preset, what) for what in ("gpu", *STAGES))
+        obstacles = [reason for reason in reasons if reason]
         listed.append(preset.to_dict() | {"runs_here": not obstacles, "obstacles": obstacles})
         if options.json:
             continue

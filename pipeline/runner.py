@@ -173,20 +173,22 @@ def check(
     return {role: model.name for role, model in models.items()}
 
 
-def obstacles(preset: Preset) -> list[str]:
-    """Why this machine cannot run a preset now, a sentence each; asks the servers that it names."""
-    checks: list[Callable[[], Any]] = [
-        partial(_check_gpus, preset),
-        partial(_segmentation_options, preset),
-        *(lambda role=role: _load(role, preset).check() for role in _MODULES),
-    ]
-    found = []
-    for each in checks:
-        try:
-            each()
-        except (PresetError, ChatError) as error:
-            found.append(str(error))
-    return found
+def obstacle(preset: Preset, what: str) -> str:
+    """Why this machine cannot do a part of a preset now, in a sentence; "" if it can.
+
+    Args:
+        what: a stage, whose server or model is asked for, or "gpu"
+    """
+    try:
+        if what == "gpu":
+            _check_gpus(preset)
+        elif what == "segment":
+            _segmentation_options(preset)
+        else:
+            _MODULES[what].load(getattr(preset, what)).check()
+    except (PresetError, ChatError) as error:
+        return str(error)
+    return ""
 
 
 def _check_gpus(preset: Preset) -> None:
@@ -223,8 +225,8 @@ def annotate(
             at a time in this process; None = for each stage as many as suit it: a GPU each, on a
             CPU this process for a model that fills the cores by itself, else as many as there are
             cores
-        on_progress: called after each video of each stage, and while texts come every second, then
-            in a thread of its own
+        on_progress: called after each video of each stage, and every second in between, then in a
+            thread of its own
 
     Raises:
         PresetError, ChatError: a model or server cannot be had; nothing has been done then
@@ -350,7 +352,7 @@ def _run_through(
 
 
 class _Teller:
-    """Tells how far a stage is: with each video, and every second while texts come."""
+    """Tells how far a stage is: with each video, and every second in between."""
 
     def __init__(self, stage: str, total: int, tell: Callable[[Progress], None] | None):
         self._tell, self._began, self._before = tell, time.monotonic(), steps().value
@@ -375,8 +377,7 @@ class _Teller:
 
     def _pulse(self) -> None:
         while not self._ended.wait(1.0):
-            if steps().value - self._before > self._now.texts:
-                self._say()
+            self._say()
 
     def _say(self, **changes: Any) -> None:
         if self._tell is None:

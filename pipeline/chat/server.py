@@ -76,8 +76,32 @@ def load_server(role: str, config: Mapping[str, Any]) -> ChatServer:
     chosen = options(role, config, **OPTIONS)
     if not chosen["model"]:
         raise PresetError(f"{role}: model is missing; give the name by which the server knows it")
+    for name in ("concurrency", "timeout", "retries", "context"):
+        if chosen[name] < (0 if name in ("retries", "context") else 1):
+            raise PresetError(f"{role}: {name} must not be {chosen[name]}")
+    base_url, key = _address(role, chosen["base_url"], chosen["key"])
+    settings = {k: v for k, v in chosen.items() if k not in ("base_url", "key", "model")}
+    return ChatServer(base_url, chosen["model"], key, **settings)
+
+
+def served_models(base_url: str, key: str) -> list[str]:
+    """The models that a server lists; none if it does not list them.
+
+    Args:
+        base_url, key: see :data:`OPTIONS`
+
+    Raises:
+        PresetError: the address is none, or there is no key for it
+        ChatError: the server does not answer, or refuses the key
+    """
+    address, secret = _address("server", base_url, key)
+    return [model.id for model in ChatServer(address, "", secret).listed]
+
+
+def _address(role: str, base_url: str, key_name: str) -> tuple[str, str | None]:
+    """Where a server is, and the key for it; PresetError for an address or key that is none."""
     base_url = (
-        chosen["base_url"]
+        base_url
         or os.environ.get("ACTION100M_BASE_URL")
         or os.environ.get("OPENAI_BASE_URL")
         or _OPENAI
@@ -92,17 +116,13 @@ def load_server(role: str, config: Mapping[str, Any]) -> ChatServer:
             f"{role}: base_url holds a user or password, which would be written into the run; "
             "put the key into an environment variable and its name into `key`"
         )
-    for name in ("concurrency", "timeout", "retries", "context"):
-        if chosen[name] < (0 if name in ("retries", "context") else 1):
-            raise PresetError(f"{role}: {name} must not be {chosen[name]}")
-    key = os.environ.get(chosen["key"]) if chosen["key"] else None
+    key = os.environ.get(key_name) if key_name else None
     if not key and address.hostname == urlsplit(_OPENAI).hostname:
         raise PresetError(
-            f"{role}: the environment variable {chosen['key'] or 'OPENAI_API_KEY'} holds no key "
-            f"for {base_url}; set it, or name another server with base_url or ACTION100M_BASE_URL"
+            f"{role}: the environment variable {key_name or 'OPENAI_API_KEY'} holds no key for "
+            f"{base_url}; set it, or name another server with base_url or ACTION100M_BASE_URL"
         )
-    settings = {k: v for k, v in chosen.items() if k not in ("base_url", "key", "model")}
-    return ChatServer(base_url, chosen["model"], key, **settings)
+    return base_url, key
 
 
 class ChatServer:
@@ -165,30 +185,27 @@ class ChatServer:
         Raises:
             ChatError: it does not
         """
-        self._served()
+        served = [model.id for model in self.listed]
+        if served and self.model not in served:
+            shown = ", ".join(served[:5]) + (" ..." if len(served) > 5 else "")
+            raise ChatError(
+                f"{self.base_url} does not serve the model {self.model!r}; it serves {shown}"
+            )
 
     @cached_property
-    def _listed(self) -> list[Any]:
-        return self._served()
-
-    def _served(self) -> list[Any]:
+    def listed(self) -> list[Any]:
+        """The server's own list of its models, each with ``id``; ChatError without a server."""
         import openai
 
         try:
             with openai.OpenAI(
                 base_url=self.base_url, api_key=self._key, max_retries=1, timeout=30
             ) as client:
-                served = list(client.models.list())
+                return list(client.models.list())
         except openai.NotFoundError:
             return []  # not every server lists its models
         except openai.OpenAIError as error:
             raise ChatError(self._refusal(error)) from None
-        if served and self.model not in (names := [model.id for model in served]):
-            shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
-            raise ChatError(
-                f"{self.base_url} does not serve the model {self.model!r}; it serves {shown}"
-            )
-        return served
 
     def unload(self) -> None:
         """End what is being asked, with ChatError, and let go of the connections."""
@@ -204,7 +221,7 @@ class ChatServer:
         """Tokens that a prompt and its answer may have together."""
         if self._context:
             return self._context
-        for model in self._listed:
+        for model in self.listed:
             if model.id == self.model and (length := getattr(model, "max_model_len", None)):
                 return int(length)
         return USUAL_CONTEXT
