@@ -153,8 +153,8 @@ def test_the_form_says_how_far_a_run_is(foo, dataset):
         ({"caption_base_url": "127.0.0.1"}, "preset", "is no address"),
         ({"refine_backend": "vllm", "refine_model": "m"}, "refine_model", "has no vLLM; make an"),
         ({"embed_model": "", "preset": "api"}, "preset", "is not to be had"),
-        ({"min_duration": 0.01}, "min_duration", ""),
-        ({"refine_backend": "magic"}, "refine_backend", ""),
+        ({"min_duration": 0.01}, "preset", "min_duration must be at least"),
+        ({"refine_backend": "magic"}, "preset", "unknown backend 'magic'"),
     ],
 )
 def test_what_cannot_work_is_refused_at_its_field(
@@ -255,13 +255,11 @@ def _pipelines() -> list[psutil.Process]:
 @pytest.mark.parametrize("stage", ["embed", "caption", "refine"])
 def test_a_run_that_was_killed_in_a_stage_goes_on(foo, dataset, server, stage):
     """The child is killed, as the system does when memory runs out."""
-    from fiftyone.operators.executor import ExecutionError
-
     server.seconds = 0.05
     changed = [*changes(server), "caption.concurrency=2", "refine.concurrency=2"]
     killer = threading.Thread(target=_kill_in, args=(dataset, stage))
     killer.start()
-    with pytest.raises((ExecutionError, Exception), match="exit status -9|-9"):
+    with pytest.raises(Exception, match="killed by signal 9"):
         messages(
             foo,
             "annotate_videos",
