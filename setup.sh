@@ -185,7 +185,7 @@ setup_panels() {
 }
 
 setup_vllm() {
-    nvidia-smi -L 2>/dev/null | grep -q GPU ||
+    [[ "$(nvidia-smi -L 2>/dev/null)" == *GPU* ]] ||
         die "vLLM needs an NVIDIA GPU, and there is none; name a server on another machine in a" \
             "preset (backend openai), or run a model in this process (backend transformers)."
     keep_or_make_venv

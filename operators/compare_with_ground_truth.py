@@ -18,6 +18,15 @@ _NAMES = {
     "summary_f1": "Token F1 of brief summaries",
 }
 
+# Not report.comparison_text: what the App shows letters of one width in comes from the network.
+_COLUMNS = {
+    "video": "Video",
+    "time": "Time range",
+    "reference": "Reference",
+    "prediction": "Prediction",
+    "iou": "IoU",
+}
+
 
 class CompareWithGroundTruth(foo.Operator):
     """Measures how well a run agrees with the ground truth, and stores it by video and by node."""
@@ -73,12 +82,10 @@ class CompareWithGroundTruth(foo.Operator):
         columns.add_column("metric", label="Metric")
         columns.add_column("mean", label="Mean of the videos")
         outputs.list("means", types.Object(), label="Agreement", view=columns)
-        # Columns line up in an editor's letters, and there a text stays a text.
-        outputs.str(
-            "tables",
-            label="Time range | reference | prediction",
-            view=types.CodeView(language="plaintext", read_only=True),
-        )
+        rows = types.TableView()
+        for name, label in _COLUMNS.items():
+            rows.add_column(name, label=label)
+        outputs.list("rows", types.Object(), label="Time range | reference | prediction", view=rows)
         return types.Property(outputs, view=types.View(label="Comparison"))
 
     def __call__(self, samples, run_key, tolerance=BOUNDARY_TOLERANCE, delegate=False):
@@ -91,7 +98,7 @@ class CompareWithGroundTruth(foo.Operator):
             delegate: whether to queue the work for ``fiftyone delegated launch``
 
         Returns:
-            the results, with ``compared``, ``means``, ``tables`` and ``skipped``; None of queued
+            the results: ``compared``, ``means``, ``tables``, ``rows``, ``skipped``; None of queued
             work, whose results ``dataset.load_run_results("<run_key>_comparison")`` gives later
 
         Example::
@@ -143,7 +150,6 @@ def _output(key, found):
         {"metric": _NAMES[name], "mean": "–" if value is None else f"{value:.3f}"}
         for name, value in found.means.items()
     ]
-    tables = "\n\n".join(found.tables.values())
     if (more := found.compared - len(found.tables)) > 0:
-        tables += f"\n\n... and {forms.of_many(more, 'video')} more"
-    return {"summary": summary, "means": means, "tables": tables}
+        summary += f"; the rows are of the first videos, {forms.of_many(more, 'other')} left out"
+    return {"summary": summary, "means": means, "rows": found.rows}

@@ -188,14 +188,17 @@ def _facts(about):
 
 
 # What a table has no room for, or another one has.
-_NO_FACTS = ("failed", "tables", "skipped")
+_NO_FACTS = ("failed", "tables", "rows", "skipped")
+# So many of a long list are told.
+_TOLD = 8
 
 
 def _text(value):
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return ", ".join(map(_text, value))
+        more = [f"{len(value) - _TOLD:,} more"] if len(value) > _TOLD else []
+        return ", ".join([*map(_text, value[:_TOLD]), *more])
     if isinstance(value, dict) and all(isinstance(v, (int, float, str)) for v in value.values()):
         return ", ".join(f"{name}: {_text(v)}" for name, v in value.items())
     return json.dumps(value, ensure_ascii=False)

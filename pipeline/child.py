@@ -80,6 +80,11 @@ def annotate_in_child(
             if child.stdin:
                 child.stdin.close()  # tells it to stop; it has ended already where all went well
             child.wait()
+        if child.returncode < 0:
+            raise RunFailed(
+                f"the run's process was killed by signal {-child.returncode}, perhaps for want of "
+                "memory; what is finished is kept, run it again to go on"
+            )
         if child.returncode not in (0, 1):
             raise RunFailed(last.removeprefix("error: ") or f"exit status {child.returncode}")
         output.seek(0)

@@ -436,6 +436,13 @@ def test_a_batch_that_is_too_much_is_halved_for_good(checkpoints, text):
     assert device.refusals == before
 
 
+def test_long_prompts_are_answered_one_by_one_on_a_cpu(text):
+    """There the mask that hides a batch's padding costs more than the batch saves."""
+    for words, size in ((10, 4), (6000, 1)):
+        asked = [text._prepared((i, Question("", ["word " * words], 4))) for i in range(6)]
+        assert len(text._batch(asked)) == size
+
+
 def test_a_question_that_does_not_fit_alone_is_its_own_error(checkpoints):
     folder = checkpoints["qwen3"]
     small, device = _small(folder, 3 * _taken(folder, 1))

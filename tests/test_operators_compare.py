@@ -90,7 +90,13 @@ def test_videos_without_a_tree_are_skipped_and_said(foo, dataset, trees):
     assert shares == sorted(shares) and shares[-1] == 1
     assert any(each.get("operator_uri", "").endswith("reload_dataset") for each in told[:-1])
     assert next(row["mean"] for row in told[-1]["means"]) == "1.000"
-    assert "Time range" in told[-1]["tables"]
+    assert told[-1]["rows"][0] == {
+        "video": trees[0].video_uid,
+        "time": "0:00.00–0:24.00",
+        "reference": told[-1]["rows"][0]["prediction"],
+        "prediction": f"Make a pot of tea: {trees[0].root.text('summary', 'brief')}",
+        "iou": "1.00",
+    }
     assert output_form(foo, "compare_with_ground_truth", {}, told[-1]) == set(told[-1])
 
 

@@ -208,3 +208,15 @@ def test_where_there_is_nothing_to_search_the_form_says_so(fo, foo, dataset, kit
         assert "Path: tree. Reason: the dataset has no trees of 'ground_truth'" in message
     finally:
         bare.delete()
+
+
+@pytest.mark.slow
+def test_the_search_is_measured_against_iterating_and_finds_the_same(fo):
+    from benchmarks import bench_find
+
+    before = fo.list_datasets()
+    rows = {row.what: row for row in bench_find.run(videos=6)}
+    found = rows["find_segments, a rare word"]
+    assert found.ratio == 1 and found.more["hits"] > 0
+    assert rows["Dataset.values of the trees, a rare word"].more == found.more
+    assert fo.list_datasets() == before

@@ -230,17 +230,17 @@ def test_a_script_is_executable_and_bash_can_read_it(repo: Path, name: str) -> N
     subprocess.run(["bash", "-n", repo / name], check=True)
 
 
-def test_continuous_integration_runs_make_test_from_the_root(repo: Path, tmp_path: Path) -> None:
-    # A checkout whose `make test` says where it runs.
+def test_continuous_integration_runs_both_suites_from_the_root(repo: Path, tmp_path: Path) -> None:
+    # A checkout whose targets say where they run.
     (tmp_path / ".ci").mkdir()
     shutil.copy(repo / ".ci" / "run", tmp_path / ".ci")
-    (tmp_path / "Makefile").write_text("test:\n\t@pwd\n")
+    (tmp_path / "Makefile").write_text("test test-servers:\n\t@echo $@ in `pwd`\n")
     # The suite itself runs under make, which tells its children to say where they are.
     plain = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
     run = subprocess.run(
         [tmp_path / ".ci" / "run"], cwd="/", env=plain, capture_output=True, text=True, check=True
     )
-    assert run.stdout.strip() == str(tmp_path)
+    assert run.stdout.splitlines() == [f"test in {tmp_path}", f"test-servers in {tmp_path}"]
 
 
 def test_make_alone_lists_every_target_with_a_sentence(repo: Path) -> None:

@@ -59,6 +59,9 @@ _MAKES = ("dtype", "clips")
 _BESIDE = ("*.json", "*.jinja", "*.model")
 # Questions at once where nothing else limits them: more fill no GPU any better, and one on a CPU.
 _MOST, _MOST_ON_CPU = 64, 4
+# Bytes of the mask that hides a batch's padding: questions x tokens x tokens. What is alone needs
+# none, and is soon faster on a CPU.
+_MASK, _MASK_ON_CPU = 2 << 30, 16 << 20
 # What is looked through for questions of the same length: batches, and bytes of prepared pictures.
 _BATCHES_AHEAD, _BYTES_AHEAD = 4, 1 << 30
 # Questions whose pictures are prepared in a thread while the model computes.
@@ -464,10 +467,12 @@ class LocalChat:
 
     def _batch(self, todo: Sequence[_Prepared]) -> list[_Prepared]:
         """The first of them that can be answered together."""
-        most = self._most
-        if not self.batch_size and self.device.room():
-            # Of the first one it is measured what a token takes.
-            most = min(_MOST, self._tokens_at_once // todo[0].length) or 1
+        longest, most, mask = todo[0].length, self._most, _MASK_ON_CPU
+        if self.device.room():
+            mask = _MASK
+            if not self.batch_size:  # of the first question it is measured what a token takes
+                most = min(most, self._tokens_at_once // longest)
+        most = max(1, min(most, mask // longest**2))
         batch: list[_Prepared] = []
         for each in todo:
             if len(batch) == most or each.form != todo[0].form:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ..metrics import (
     BOUNDARY_TOLERANCE,
     Comparison,
+    Side,
     best_matches,
     compare,
     token_f1,
 )
-from ..report import comparison_text
+from ..report import comparison_text, format_range, one_line
 from ..tree import Segment, Tree
 from .errors import InputError
 from .fields import GROUND_TRUTH, declare
@@ -81,12 +82,14 @@ class ComparisonResults:
         compared: how many videos
         means: over the videos, by the name of the metric; None where no video has it
         tables: "Time range | reference | prediction" of the first videos, by ``video_uid``
+        rows: the same as plain data: ``video``, ``time``, ``reference``, ``prediction``, ``iou``
         skipped: why not, by sample id
     """
 
     compared: int = 0
     means: dict[str, float | None] = field(default_factory=dict)
     tables: dict[str, str] = field(default_factory=dict)
+    rows: list[dict[str, str]] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
 
 
@@ -162,6 +165,7 @@ def compare_with_ground_truth(
                 results.compared += 1
                 if len(results.tables) < _TABLES:
                     results.tables[reference.video_uid] = comparison_text(found, _TABLE_WIDTH)
+                    results.rows += _rows(found)
                 measured = {name: get(found) for name, (_, get) in _METRICS.items()}
                 for name, value in measured.items():
                     if value is not None:
@@ -178,6 +182,24 @@ def compare_with_ground_truth(
     }
     _register(dataset, key, tolerance, results)
     return results
+
+
+def _rows(comparison: Comparison) -> list[dict[str, str]]:
+    return [
+        {
+            "video": comparison.video_uid,
+            "time": format_range(row.reference.start, row.reference.end),
+            "reference": _said(row.reference),
+            "prediction": _said(row.prediction),
+            "iou": f"{row.iou:.2f}",
+        }
+        for row in comparison.rows
+    ]
+
+
+def _said(side: Side | None) -> str:
+    texts = (one_line(side.action), one_line(side.summary)) if side is not None else ()
+    return ": ".join(filter(None, texts)) or "–"
 
 
 def _change(sample_id: str, stored: Mapping[str, Any], schema: Mapping[str, Any]) -> UpdateOne:
