@@ -71,9 +71,7 @@ def test_parsing_is_measured_and_leaves_nothing_behind(fo, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_vllm_the_chat_benchmark_says_so_and_measures_nothing(
-    monkeypatch, tmp_path, capsys
-):
+def test_without_vllm_the_chat_benchmark_says_so_and_is_empty(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("VLLM_PYTHON", str(tmp_path / "no-python"))
     assert bench_chat.run() == []
     (sentence,) = capsys.readouterr().err.splitlines()
