@@ -526,10 +526,11 @@ def _without(schema: Any, names: Iterable[str]) -> Any:
 
 
 class _Pace:
-    """How many requests may be under way: grows slowly, is halved when it was too much.
+    """How many requests may be under way: more with each answer, half when it was too much.
 
-    As TCP does it (additive increase, multiplicative decrease), so that many clients share a
-    server without knowing of each other.
+    As TCP does it (slow start, then additive increase, multiplicative decrease), so that many
+    clients share a server without knowing of each other: up to the first time that it was too much
+    the number doubles with each round of answers, and from then on grows by one.
     """
 
     def __init__(self, most: int):
@@ -552,7 +553,8 @@ class _Pace:
         async with self._changed:
             self._running -= 1
             if not too_much:
-                self._limit = min(float(self._most), self._limit + 1 / self._limit)
+                more = 1 / self._limit if self._halved else 1.0
+                self._limit = min(float(self._most), self._limit + more)
             elif began > self._halved:  # those sent before the last time say nothing new
                 self._limit = max(1.0, self._limit / 2)
                 self._halved = time.monotonic()
