@@ -39,7 +39,7 @@ def main() -> int:
         results[name] = [row._asdict() for row in rows]
         if not options.json:
             print(f"\n{name}: {module.__doc__.splitlines()[0]}")
-            width = max(len(row.what) for row in rows)
+            width = max((len(row.what) for row in rows), default=0)
             for row in rows:
                 more = "  ".join(f"{key} {value:.3g}" for key, value in (row.more or {}).items())
                 line = f"  {row.what:{width}}  {row.seconds:9.3f} s  {row.ratio:8.2f}  {more}"

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import bench_embed, bench_parse
+from benchmarks import bench_chat, bench_embed, bench_parse
 from benchmarks.timing import side_by_side
+from pipeline.chat import Question
 
 
 def test_operations_of_a_window_are_those_of_the_matrix_products():
@@ -68,3 +69,18 @@ def test_parsing_is_measured_and_leaves_nothing_behind(fo, tmp_path, monkeypatch
     assert all(row.seconds > 0 and row.more["peak MB"] > 100 for row in rows)
     assert fo.list_datasets() == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_vllm_the_chat_benchmark_says_so_and_is_empty(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("VLLM_PYTHON", str(tmp_path / "no-python"))
+    assert bench_chat.run() == []
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert "has no vLLM" in sentence and "`make vllm`" in sentence
+
+
+def test_the_order_that_is_compared_with_asks_for_the_same():
+    question = Question("the rules", ("of the video\n\n<segment>of the node",), 7, {"a": 1})
+    turned = bench_chat._own_first(question)
+    (text,) = turned.parts
+    assert text.index("of the node") < text.index("of the video") < text.index("the rules")
+    assert (turned.system, turned.max_tokens, turned.schema) == ("", 7, {"a": 1})
