@@ -1,0 +1,54 @@
+import * as React from "react";
+import type { Player } from "./fiftyone";
+import { frameAt, type TreeNode, type Video } from "./model/tree";
+
+/** The segment that is being played by itself, once or over and over. */
+export interface Playing {
+  readonly node: TreeNode;
+  readonly loop: boolean;
+}
+
+/** Plays one segment: from its start, stopping at its end or beginning again. */
+export function useSegmentPlayer(
+  player: Player | null,
+  video: Video,
+  seek: (frame: number) => void,
+): { readonly playing: Playing | null; play(node: TreeNode, loop: boolean): void; stop(): void } {
+  const [playing, setPlaying] = React.useState<Playing | null>(null);
+
+  React.useEffect(() => {
+    if (!player || !playing) return undefined;
+    const first = frameAt(playing.node.start, video);
+    const last = Math.max(Math.min(Math.round(playing.node.end * video.fps), video.frames), first);
+    let arrived = false;
+    const begin = () => {
+      arrived = false;
+      seek(first);
+      check();
+    };
+    const check = () => {
+      const frame = player.frameNumber;
+      if (!arrived) {
+        if (frame < first || frame > last) return; // the seek is under way
+        arrived = true;
+        player.play();
+      } else if (frame >= last && frame < last + video.fps) {
+        if (playing.loop) return begin();
+        player.pause();
+        seek(last);
+        setPlaying(null);
+      } else if (frame < first || frame > last) {
+        setPlaying(null); // somebody went elsewhere
+      }
+    };
+    // The player calls back while it changes its state: what changes it again has to wait.
+    const later = () => setTimeout(check);
+    const unsubscribe = player.subscribeToState("frameNumber", later);
+    begin();
+    return unsubscribe;
+  }, [player, playing, video, seek]);
+
+  const play = React.useCallback((node: TreeNode, loop: boolean) => setPlaying({ node, loop }), []);
+  const stop = React.useCallback(() => setPlaying(null), []);
+  return { playing, play, stop };
+}
