@@ -45,8 +45,8 @@ def save_review(
     Args:
         by: who says so
         flagged, tags: replace what was said before
-        action, actor: the brief texts; where they differ from what the node has, they correct it.
-            A node that was not refined has no actor, and its action is ``plm_action``
+        action, actor: correct the brief texts; None leaves them as they are. A node that was not
+            refined has no actor, and its action is ``plm_action``
 
     Raises:
         ReviewError: the tree or the node is not there, is the ground truth, or a text is empty
@@ -66,7 +66,8 @@ def save_review(
     earlier = node.get("review") or {}
     before = dict(earlier.get("before") or {})
     for path, text in zip(_paths(node), (action, actor), strict=False):
-        _correct(node, path, text, before)
+        if text is not None:
+            _correct(node, path, text.strip(), before)
     tags = list(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
     node["review"] = {
         "flagged": flagged,
@@ -87,16 +88,15 @@ def _paths(node: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
     return (("plm_action",),)
 
 
-def _correct(node: dict, path: tuple[str, ...], text: str | None, before: dict) -> None:
+def _correct(node: dict, path: tuple[str, ...], text: str, before: dict) -> None:
     """Set a text, and remember in ``before`` what the model had written there."""
     holder = node
     for name in path[:-1]:
         if holder.get(name) is None:
             holder[name] = {}
         holder = holder[name]
-    text = (text or "").strip()
     current = holder.get(path[-1])
-    if text == (current or "").strip():
+    if text == (current or ""):
         return
     if not text:
         raise ReviewError("A text cannot be empty; write N/A where nothing is to be seen.")

@@ -34,9 +34,7 @@ def _answering(method):
             return {"error": str(error)}
         except Exception as error:
             logger.exception("The panel's method %s failed", method.__name__)
-            return {
-                "error": f"The {_OBJECTS[method.__name__]} ({type(error).__name__}): {error}"
-            }
+            return {"error": f"The {_OBJECTS[method.__name__]} ({type(error).__name__}): {error}"}
 
     return answer
 
@@ -76,9 +74,9 @@ class TreeOfCaptions(foo.Panel):
 
         Returns:
             ``{"sample_id", "title", "fps", "frames", "duration", "trees", "transcript"}``:
-            ``duration`` in seconds of the clip; ``trees`` as from ``pipeline.dataset.sample_trees``,
-            each with ``editable``, ``models`` and ``agreement``; ``transcript`` as ``[{"start",
-            "end", "text"}]``
+            ``duration`` in seconds of the clip; ``trees`` as from
+            ``pipeline.dataset.sample_trees``, each with ``editable``, ``models`` and ``agreement``;
+            ``transcript`` as ``[{"start", "end", "text"}]``
         """
         sample_id = ctx.params.get("sample_id") or ctx.current_sample
         if not sample_id:
@@ -128,7 +126,7 @@ class TreeOfCaptions(foo.Panel):
 
     @_answering
     def open_clips(self, ctx):
-        """Show segments of a tree (``node_ids``) as a view of clips, in place of the open sample."""
+        """Show segments of a tree (``node_ids``) as a view of clips; closes the open sample."""
         from ..pipeline import dataset as datasets
 
         sample = _video_sample(ctx, ctx.params["sample_id"])
@@ -224,7 +222,7 @@ def _transcript(sample, fps):
     """The transcript's lines, from the labels that ``parse_to_fiftyone.py`` makes of them."""
     labels = _value(sample, "transcript_segments")
     lines = []
-    for line in (getattr(labels, "detections", None) or ()):
+    for line in getattr(labels, "detections", None) or ():
         start, end = (line[n] if line.has_attribute(n) else None for n in ("start", "end"))
         if start is None or end is None:
             start, end = (line.support[0] - 1) / fps, line.support[1] / fps

@@ -1,26 +1,26 @@
 import * as React from "react";
-import { type CaptionTree, textAt, type TreeNode } from "./model/tree";
+import type { CaptionTree, TreeNode } from "./model/tree";
 
 /** What a person says of a segment by hand; it is kept with the run, with who and when. */
 export interface Edit {
   readonly flagged: boolean;
   readonly tags: readonly string[];
-  readonly action: string;
-  readonly actor: string;
+  /** Null for what stays as it is. */
+  readonly action: string | null;
+  readonly actor: string | null;
 }
 
 /** Answers with a sentence where it could not be saved, and null where it was. */
 export type Act = (tree: CaptionTree, node: TreeNode, edit: Edit) => Promise<string | null>;
 
-const FIELDS = { action: "gpt.action.brief", actor: "gpt.action.actor" } as const;
-
 export function ReviewForm(props: { tree: CaptionTree; node: TreeNode; act: Act }) {
   const { tree, node, act } = props;
-  const before: Edit = {
+  // A node that was not refined has the captioner's action, and no actor.
+  const before = {
     flagged: node.review?.flagged ?? false,
-    tags: node.review?.tags ?? [],
-    action: textAt(node, FIELDS.action) ?? "",
-    actor: textAt(node, FIELDS.actor) ?? "",
+    tags: node.review?.tags.join(", ") ?? "",
+    action: (node.gpt ? node.gpt.action.brief : node.plm_action) ?? "",
+    actor: node.gpt?.action.actor ?? "",
   };
   const [open, setOpen] = React.useState(false);
   const [edit, setEdit] = React.useState(before);
@@ -35,9 +35,14 @@ export function ReviewForm(props: { tree: CaptionTree; node: TreeNode; act: Act 
       </p>
     );
   }
-  const save = async (wanted: Edit) => {
+  const save = async (wanted: typeof before) => {
     setState({ busy: true, problem: null });
-    const problem = await act(tree, node, wanted);
+    const problem = await act(tree, node, {
+      flagged: wanted.flagged,
+      tags: wanted.tags.split(",").flatMap((tag) => tag.trim() || []),
+      action: wanted.action === before.action ? null : wanted.action,
+      actor: wanted.actor === before.actor ? null : wanted.actor,
+    });
     setState({ busy: false, problem });
     if (!problem) setOpen(false);
   };
@@ -72,7 +77,7 @@ export function ReviewForm(props: { tree: CaptionTree; node: TreeNode; act: Act 
             Correct or tag…
           </button>
         )}
-        {before.tags.map((tag) => (
+        {node.review?.tags.map((tag) => (
           <span key={tag} className="tag">
             {tag}
           </span>
@@ -94,21 +99,23 @@ export function ReviewForm(props: { tree: CaptionTree; node: TreeNode; act: Act 
               onChange={(event) => setEdit({ ...edit, action: event.target.value })}
             />
           </label>
-          <label>
-            Actor
-            <input
-              dir="auto"
-              value={edit.actor}
-              onChange={(event) => setEdit({ ...edit, actor: event.target.value })}
-            />
-          </label>
+          {node.gpt && (
+            <label>
+              Actor
+              <input
+                dir="auto"
+                value={edit.actor}
+                onChange={(event) => setEdit({ ...edit, actor: event.target.value })}
+              />
+            </label>
+          )}
           <label>
             Tags
             <input
               dir="auto"
               placeholder="separated by commas"
-              value={edit.tags.join(",")}
-              onChange={(event) => setEdit({ ...edit, tags: event.target.value.split(",") })}
+              value={edit.tags}
+              onChange={(event) => setEdit({ ...edit, tags: event.target.value })}
             />
           </label>
           <button type="submit" disabled={state.busy}>

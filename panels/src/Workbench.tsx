@@ -215,10 +215,11 @@ export function Workbench(props: Props) {
   React.useEffect(() => {
     if (!settings.follow) return undefined;
     let last = playhead.frame.get();
-    // Only where the playhead moves: a person who pans while the video is paused stays there.
+    // Only where the playhead moves: a person who pans while the video is paused stays there. And not
+    // to the first frame, where the App sends a video that is loading.
     return playhead.frame.subscribe(() => {
       const [frame, time] = [playhead.frame.get(), playhead.time.get()];
-      if (frame !== null && time !== null && last !== null && frame !== last) {
+      if (frame !== null && time !== null && last !== null && frame !== last && frame > 1) {
         view.set(follow(view.get(), time, end));
       }
       last = frame;
@@ -366,10 +367,7 @@ export function Workbench(props: Props) {
         sample_id: sampleId,
         tree: tree.name,
         node_id: node.node_id,
-        flagged: edit.flagged,
-        tags: edit.tags.map((tag) => tag.trim()).filter(Boolean),
-        action: edit.action,
-        actor: edit.actor,
+        ...edit,
       });
       const changed = readVideo(answer);
       if ("error" in changed) return changed.error;

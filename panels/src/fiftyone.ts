@@ -232,8 +232,9 @@ export function usePlayhead(player: Player | null, fps: number): Playhead {
     };
     const update = () => {
       seenAt = performance.now();
+      cancelAnimationFrame(request);
+      glide();
       playhead.frame.set(player.frameNumber);
-      if (!request) glide();
     };
     update();
     const unsubscribe = player.subscribeToState("frameNumber", update);

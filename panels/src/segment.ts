@@ -20,32 +20,45 @@ export function useSegmentPlayer(
     if (!player || !playing) return undefined;
     const first = frameAt(playing.node.start, video);
     const last = Math.max(Math.min(Math.round(playing.node.end * video.fps), video.frames), first);
-    let arrived = false;
+    let phase: "going" | "playing" | "stopping" = "going";
+    let waiting = 0;
+    // The player calls back while it changes its state: what changes it again has to wait.
+    const later = (after = 0) => {
+      clearTimeout(waiting);
+      waiting = setTimeout(check, after);
+    };
     const begin = () => {
-      arrived = false;
+      phase = "going";
       seek(first);
-      check();
+      later();
     };
     const check = () => {
       const frame = player.frameNumber;
-      if (!arrived) {
+      if (phase === "going") {
         if (frame < first || frame > last) return; // the seek is under way
-        arrived = true;
+        phase = "playing";
         player.play();
+      } else if (phase === "stopping") {
+        // Pausing lets the player run on for a frame or two.
+        if (player.state.playing) player.pause();
+        else if (frame !== last) seek(last);
+        else return setPlaying(null);
+        later(60);
       } else if (frame >= last && frame < last + video.fps) {
         if (playing.loop) return begin();
+        phase = "stopping";
         player.pause();
-        seek(last);
-        setPlaying(null);
+        later(60);
       } else if (frame < first || frame > last) {
         setPlaying(null); // somebody went elsewhere
       }
     };
-    // The player calls back while it changes its state: what changes it again has to wait.
-    const later = () => setTimeout(check);
-    const unsubscribe = player.subscribeToState("frameNumber", later);
+    const unsubscribe = player.subscribeToState("frameNumber", () => later());
     begin();
-    return unsubscribe;
+    return () => {
+      clearTimeout(waiting);
+      unsubscribe();
+    };
   }, [player, playing, video, seek]);
 
   const play = React.useCallback((node: TreeNode, loop: boolean) => setPlaying({ node, loop }), []);
