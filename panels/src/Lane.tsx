@@ -93,6 +93,7 @@ export function Lane(props: Props) {
       style={{ height }}
       onPointerMove={onPointerMove}
       onPointerLeave={() => hover.set(null)}
+      onPointerDown={() => hover.set(null)}
       onClick={onClick}
     >
       <canvas ref={bars} aria-hidden="true" style={{ width, height }} />

@@ -55,10 +55,10 @@ export function Search(props: SearchProps) {
 }
 
 const COLOURS: readonly { readonly by: ColourBy; readonly label: string }[] = [
-  { by: "level", label: "Level" },
-  { by: "actor", label: "Actor" },
-  { by: "iou", label: "Agreement in time (IoU)" },
-  { by: "text", label: "Agreement of texts" },
+  { by: "level", label: "Colour: level" },
+  { by: "actor", label: "Colour: actor" },
+  { by: "iou", label: "Colour: IoU" },
+  { by: "text", label: "Colour: texts" },
 ];
 
 export function ColourChoice(props: {
@@ -178,6 +178,10 @@ export function Menu(props: {
     <details
       ref={element}
       className="menu"
+      onToggle={({ currentTarget: menu }) =>
+        // It opens to the side where there is room.
+        menu.classList.toggle("leftward", menu.offsetLeft > 160)
+      }
       onKeyDown={(event) => event.key === "Escape" && close()}
       onBlur={(event) => !event.currentTarget.contains(event.relatedTarget as Node | null) && close()}
     >

@@ -27,11 +27,13 @@ export function levelColour(share: number, theme: Theme): string {
     : `hsl(${hue.toFixed(0)} ${(60 - 16 * share).toFixed(0)}% 82%)`;
 }
 
-/** From orange, which stands out, to blue, which rests; both are seen by people who confuse red and green. */
+/** From orange, which stands out, over grey to blue: told apart also by who confuses red and green. */
 export function agreementColour(score: number, theme: Theme): string {
-  const [hue, saturation] = score < 0.5 ? [22, 75 - 90 * score] : [212, 30 + 50 * (score - 0.5)];
-  const lightness = theme === "dark" ? 40 - 4 * score : 74 + 10 * Math.abs(1 - 2 * score) * 0.4;
-  return `hsl(${hue} ${saturation.toFixed(0)}% ${lightness.toFixed(0)}%)`;
+  const hue = score < 0.5 ? 20 : 214;
+  const strength = Math.abs(2 * score - 1);
+  return theme === "dark"
+    ? `hsl(${hue} ${(6 + 64 * strength).toFixed(0)}% ${(36 + 8 * strength).toFixed(0)}%)`
+    : `hsl(${hue} ${(8 + 77 * strength).toFixed(0)}% ${(84 - 14 * strength).toFixed(0)}%)`;
 }
 
 const ACTOR_HUES = [212, 28, 150, 320, 262, 55, 182, 0];
