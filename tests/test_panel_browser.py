@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app import CHROMIUM, CHROMIUM_ARGS, running_app
+from tests.app import CHROMIUM, CHROMIUM_ARGS, PANEL, open_panel, running_app, show_panel
 
 pytestmark = [pytest.mark.fiftyone, pytest.mark.browser, pytest.mark.slow]
 
@@ -19,7 +19,6 @@ TRANSCRIPT = [
     {"time": "8.5", "text": "now we pour the tea"},
 ]
 LONG = "stir the tea slowly " * 250
-PANEL = "[data-testid=tree-of-captions]"
 
 
 # -- the dataset, built in the App's process -------------------------------------------------
@@ -167,13 +166,13 @@ def page(browser):
 @pytest.fixture
 def open_sample(page, app):
     """Open a sample of the dataset in the modal, and the panel in it."""
-    return lambda name: open_panel(page, app, name)
+    return lambda name: open_panel(page, app, app.info["ids"][name])
 
 
 @pytest.fixture(scope="module")
 def page_of_tea(browser, app):
     page = new_page(browser)
-    yield open_panel(page, app, "tea")
+    yield open_panel(page, app, app.info["ids"]["tea"])
     page.context.close()
     assert page.failures == []
 
@@ -201,21 +200,6 @@ def tea(page_of_tea):
     page.get_by_test_id("ruler").click(position={"x": 0, "y": 20})
     wait_for_playhead(page, "time === 0")
     return page
-
-
-def open_panel(page, app, name):
-    page.goto(app.sample_url(app.info["ids"][name]))
-    page.wait_for_selector("[data-cy=modal-looker-container]", timeout=60_000)
-    show_panel(page)
-    return page
-
-
-def show_panel(page):
-    page.click("[data-cy=panel-tab-tree_of_captions]")
-    page.wait_for_selector(PANEL)
-    # It docks beside the video, which mounts it a second time.
-    page.wait_for_selector("[data-cy=modal-looker-container]")
-    page.wait_for_selector(f"{PANEL} :is([role=tree], .message:not(:has(.spinner)))")
 
 
 def lane(page, tree="ground_truth"):

@@ -64,7 +64,11 @@ export const Details = React.memo(function Details(props: Props) {
               IoU {match.iou.toFixed(2)}
             </span>
             {props.textScore !== null && <span>text {props.textScore.toFixed(2)}</span>}
-            <button type="button" className="quiet" onClick={() => props.onSelect(other, match.node)}>
+            <button
+              type="button"
+              className="quiet"
+              onClick={() => props.onSelect(other, match.node)}
+            >
               Select
             </button>
           </Facts>
@@ -78,9 +82,23 @@ export const Details = React.memo(function Details(props: Props) {
               <div className="cell term" title={field}>
                 {heading}
               </div>
-              <Text tree={tree} field={field} text={a} words={words?.a} side="node" {...{ pattern }} />
+              <Text
+                tree={tree}
+                field={field}
+                text={a}
+                words={words?.a}
+                side="node"
+                {...{ pattern }}
+              />
               {match && other && (
-                <Text tree={other} field={field} text={b} words={words?.b} side="match" {...{ pattern }} />
+                <Text
+                  tree={other}
+                  field={field}
+                  text={b}
+                  words={words?.b}
+                  side="match"
+                  {...{ pattern }}
+                />
               )}
             </React.Fragment>
           );

@@ -142,7 +142,11 @@ const Items = React.memo(function Items(props: {
     });
   };
   const roots = tree.levels.find((nodes) => nodes.length) ?? [];
-  return <div className="unseen" role="none">{tell(roots)}</div>;
+  return (
+    <div className="unseen" role="none">
+      {tell(roots)}
+    </div>
+  );
 });
 
 function ancestors(tree: CaptionTree, node: TreeNode): ReadonlySet<TreeNode> {

@@ -31,7 +31,8 @@ export function ReviewForm(props: { tree: CaptionTree; node: TreeNode; act: Act 
   if (!tree.editable) {
     return (
       <p className="hint review">
-        {tree.label} is read only. Flags and corrections are kept with a run: select the segment there.
+        {tree.label} is read only. Flags and corrections are kept with a run: select the segment
+        there.
       </p>
     );
   }

@@ -213,11 +213,7 @@ export const Minimap = React.memo(function Minimap(props: MinimapProps) {
 });
 
 /** The line over both trees. It moves by itself: nothing else is drawn again when it does. */
-export function PlayheadLine(props: {
-  playhead: Playhead;
-  view: Store<Viewport>;
-  width: number;
-}) {
+export function PlayheadLine(props: { playhead: Playhead; view: Store<Viewport>; width: number }) {
   const { playhead, view, width } = props;
   const line = React.useRef<HTMLDivElement>(null);
   const label = React.useRef<HTMLOutputElement>(null);
@@ -233,7 +229,8 @@ export function PlayheadLine(props: {
     line.current.dataset.time = time.toFixed(3);
     line.current.style.transform = `translateX(${x.toFixed(2)}px)`;
     line.current.classList.toggle("left", x > width / 2);
-    label.current.textContent = formatTime(time, 1);
+    const text = formatTime(time, 1);
+    if (label.current.textContent !== text) label.current.textContent = text; // else laid out again
   }, [playhead.time, view]);
   return (
     <div ref={line} className="playhead" data-testid="playhead" hidden>

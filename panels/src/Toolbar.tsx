@@ -61,10 +61,7 @@ const COLOURS: readonly { readonly by: ColourBy; readonly label: string }[] = [
   { by: "text", label: "Colour: texts" },
 ];
 
-export function ColourChoice(props: {
-  colourBy: ColourBy;
-  available: (by: ColourBy) => boolean;
-}) {
+export function ColourChoice(props: { colourBy: ColourBy; available: (by: ColourBy) => boolean }) {
   return (
     <select
       aria-label="Colour by"
@@ -100,7 +97,11 @@ export function FilterForm(props: { settings: Settings; depth: number; shown: st
   const set = (changed: Partial<Filters>) => change({ filters: { ...filters, ...changed } });
   const level = Math.min(filters.maxLevel ?? props.depth, props.depth);
   return (
-    <fieldset className="filters" aria-label="Filters" onKeyDown={(event) => event.stopPropagation()}>
+    <fieldset
+      className="filters"
+      aria-label="Filters"
+      onKeyDown={(event) => event.stopPropagation()}
+    >
       <label>
         Levels 0 to {level}
         <input
@@ -122,7 +123,9 @@ export function FilterForm(props: { settings: Settings; depth: number; shown: st
               checked={filters.tiers.includes(tier)}
               onChange={({ target }) =>
                 set({
-                  tiers: TIERS.filter((t) => (t === tier ? target.checked : filters.tiers.includes(t))),
+                  tiers: TIERS.filter((t) =>
+                    t === tier ? target.checked : filters.tiers.includes(t),
+                  ),
                 })
               }
             />
@@ -183,7 +186,9 @@ export function Menu(props: {
         menu.classList.toggle("leftward", menu.offsetLeft > 160)
       }
       onKeyDown={(event) => event.key === "Escape" && close()}
-      onBlur={(event) => !event.currentTarget.contains(event.relatedTarget as Node | null) && close()}
+      onBlur={(event) =>
+        !event.currentTarget.contains(event.relatedTarget as Node | null) && close()
+      }
     >
       <summary>{props.label}</summary>
       <div role="menu">

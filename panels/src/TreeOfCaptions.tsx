@@ -36,7 +36,11 @@ export function TreeOfCaptions({ schema }: Props) {
     <div className="a100m" data-testid="tree-of-captions" data-surface={surface}>
       <style>{style}</style>
       <div className="panel">
-        <Content key={sampleId} {...{ answer, reload, replace, surface, sampleId, python }} methods={schema.view} />
+        <Content
+          key={sampleId}
+          {...{ answer, reload, replace, surface, sampleId, python }}
+          methods={schema.view}
+        />
       </div>
     </div>
   );
@@ -149,7 +153,8 @@ function Message(props: { role: "status" | "alert"; title?: string; children: Re
 function NoTrees(props: ContentProps & { title: string }) {
   const { methods, python, sampleId, reload } = props;
   const [problem, setProblem] = React.useState<string | null>(null);
-  const annotate = async () => setProblem(errorOf(await python(methods.annotate)({ sample_id: sampleId })));
+  const annotate = async () =>
+    setProblem(errorOf(await python(methods.annotate)({ sample_id: sampleId })));
   return (
     <Message role="status" title="No trees yet">
       <p>
@@ -198,7 +203,10 @@ function NothingSelected(props: {
   }, [refreshes]);
   return (
     <Message role="status" title="Select a video to see its trees">
-      <p>Tick the box of a video in the grid; its trees appear here. Open it to see them beside the video.</p>
+      <p>
+        Tick the box of a video in the grid; its trees appear here. Open it to see them beside the
+        video.
+      </p>
       {counts?.error && <p className="warning">{counts.error}</p>}
       {counts && !counts.error && (
         <table data-testid="counts">

@@ -1,14 +1,15 @@
 import * as React from "react";
 import { Details } from "./Details";
-import { type Palette, paintTree, paletteOf } from "./draw";
+import { type Palette, paletteOf } from "./draw";
+import { download, fileName, picture } from "./files";
 import { usePlayer, usePlayhead, useSeek, useTheme } from "./fiftyone";
 import { useSize } from "./hooks";
 import { type Hover, Lane, Tooltip } from "./Lane";
-import { byActor, byAgreement, byLevel, type ColourBy, type Colours } from "./model/colours";
+import { useComparison } from "./comparison";
 import { toJson, toMarkdown, toSvg } from "./model/exports";
 import { rowsOf } from "./model/filters";
 import { neighbour, rowHeight as heightOf } from "./model/layout";
-import { bestMatches, disagreements, type Match, type Matches } from "./model/matching";
+import { disagreements } from "./model/matching";
 import { find, inOrder, patternOf } from "./model/search";
 import {
   captionOf,
@@ -16,7 +17,6 @@ import {
   endsBeyond,
   formatTime,
   frameAt,
-  nodesBeyond,
   pathAt,
   readVideo,
   shorten,
@@ -38,9 +38,9 @@ import {
   useGestures,
 } from "./Timeline";
 import { ColourChoice, FilterForm, Legend, Menu, Search } from "./Toolbar";
+import { Beyond, beyondNote, chosenTrees, Now, sizeOf, TreeChoice } from "./Trees";
 import { type ContentProps, errorOf } from "./TreeOfCaptions";
 
-const GROUND_TRUTH = "ground_truth";
 const MARGIN = 12;
 const HEADING_HEIGHT = 30;
 const NO_PATH: readonly TreeNode[] = [];
@@ -112,46 +112,11 @@ export function Workbench(props: Props) {
     70;
   const rowHeight = heightOf(rows.flat().length, room);
 
-  const matches = React.useMemo(() => {
-    const [a, b] = shown;
-    if (!a || !b) return new Map<CaptionTree, Matches>();
-    return new Map([
-      [a, bestMatches(a, b)],
-      [b, bestMatches(b, a)],
-    ]);
-  }, [shown]);
-  const matchOf = React.useCallback(
-    (tree: CaptionTree, node: TreeNode): Match | null => matches.get(tree)?.get(node.node_id) ?? null,
-    [matches],
+  const { matchOf, scores, scoreOf, colours, colourBy, available } = useComparison(
+    shown,
+    settings.colourBy,
+    theme,
   );
-
-  const hasTexts = shown.some((tree) => tree.textAgreement);
-  const available = (by: ColourBy) =>
-    by === "iou" ? shown.length > 1 : by === "text" ? hasTexts : true;
-  const colourBy = available(settings.colourBy) ? settings.colourBy : "level";
-  const scores = React.useMemo(() => {
-    // A run's texts are compared with the ground truth's, which has no score of its own: it takes
-    // that of the segment that matches best.
-    const text = (tree: CaptionTree, node: TreeNode): number | null => {
-      if (tree.textAgreement) return tree.textAgreement.get(node.node_id) ?? null;
-      const scored = shown.find((t) => t.textAgreement);
-      const match = matchOf(tree, node);
-      return (scored && match && scored.textAgreement?.get(match.node.node_id)) ?? null;
-    };
-    const iou = (tree: CaptionTree, node: TreeNode): number | null =>
-      shown.length > 1 ? (matchOf(tree, node)?.iou ?? 0) : null;
-    return { text, iou };
-  }, [shown, matchOf]);
-  const scoreOf = colourBy === "text" ? scores.text : scores.iou;
-  const colours = React.useMemo(() => {
-    const depth = Math.max(...shown.map((tree) => tree.levels.length - 1));
-    const actors = colourBy === "actor" ? byActor(shown, theme) : null;
-    return shown.map((tree): Colours => {
-      if (colourBy === "iou") return byAgreement((n) => scores.iou(tree, n), "IoU", theme);
-      if (colourBy === "text") return byAgreement((n) => scores.text(tree, n), "text", theme);
-      return actors ?? byLevel(depth, theme);
-    });
-  }, [shown, colourBy, theme, scores]);
   const mapped = React.useMemo(
     () => rows.map((each, i) => ({ rows: each, colours: colours[i]! })),
     [rows, colours],
@@ -178,14 +143,18 @@ export function Workbench(props: Props) {
     [view, end],
   );
   React.useEffect(() => {
-    const lane = timeline.current?.querySelector(`[data-tree="${CSS.escape(selection?.tree ?? "")}"]`);
-    const level = selected && rows[shown.indexOf(selectedTree!)]?.findIndex((r) => r.nodes.includes(selected));
+    const lane = timeline.current?.querySelector(
+      `[data-tree="${CSS.escape(selection?.tree ?? "")}"]`,
+    );
+    const level =
+      selected && rows[shown.indexOf(selectedTree!)]?.findIndex((r) => r.nodes.includes(selected));
     if (!lane || !timeline.current || level === null || level === undefined || level < 0) return;
     const top = lane.getBoundingClientRect().top + level * rowHeight;
     const box = timeline.current.getBoundingClientRect();
     const covered = RULER_HEIGHT + (video.transcript.length ? TRANSCRIPT_HEIGHT : 0);
     if (top < box.top + covered) timeline.current.scrollTop += top - box.top - covered;
-    else if (top + rowHeight > box.bottom) timeline.current.scrollTop += top + rowHeight - box.bottom;
+    else if (top + rowHeight > box.bottom)
+      timeline.current.scrollTop += top + rowHeight - box.bottom;
   }, [selection]);
 
   // -- in step with the video ---------------------------------------------------------------
@@ -199,7 +168,10 @@ export function Workbench(props: Props) {
     },
     [player, segment.stop, seekToFrame, video],
   );
-  const paths = React.useMemo(() => shown.map(() => new Store<readonly TreeNode[]>(NO_PATH)), [shown]);
+  const paths = React.useMemo(
+    () => shown.map(() => new Store<readonly TreeNode[]>(NO_PATH)),
+    [shown],
+  );
   React.useEffect(() => {
     const update = () => {
       const frame = playhead.frame.get();
@@ -233,7 +205,10 @@ export function Workbench(props: Props) {
       pattern &&
       inOrder(
         shown.flatMap((tree, i) =>
-          find(rows[i]!.flatMap((row) => row.nodes), pattern).map((node) => ({ tree, node })),
+          find(
+            rows[i]!.flatMap((row) => row.nodes),
+            pattern,
+          ).map((node) => ({ tree, node })),
         ),
       ),
     [pattern, shown, rows],
@@ -334,7 +309,9 @@ export function Workbench(props: Props) {
         const other = otherOf(tree);
         if (match && other && selectedTree === tree) {
           select(other, match.node, true);
-          timeline.current?.querySelector<HTMLElement>(`[data-tree="${CSS.escape(other.name)}"]`)?.focus();
+          timeline.current
+            ?.querySelector<HTMLElement>(`[data-tree="${CSS.escape(other.name)}"]`)
+            ?.focus();
         }
         return true;
       }
@@ -376,8 +353,7 @@ export function Workbench(props: Props) {
     },
     [python, methods.review, sampleId, replace],
   );
-  const files = () =>
-    shown.map((tree, i) => ({ tree, rows: rows[i]!, colours: colours[i]! }));
+  const files = () => shown.map((tree, i) => ({ tree, rows: rows[i]!, colours: colours[i]! }));
   const save = (ending: string, content: string | Blob) =>
     download(content, `${fileName(video.title)}.${ending}`);
   const level = selected?.level ?? rows[0]?.at(-1)?.level ?? null;
@@ -391,15 +367,14 @@ export function Workbench(props: Props) {
     setNotice(errorOf(await python(methods.open_clips)(params)));
   };
   const savePng = () => {
-    if (palette) picture(video.title, files(), view.get(), width, rowHeight, palette, (b) => save("png", b));
+    if (palette)
+      picture(video.title, files(), view.get(), width, rowHeight, palette, (b) => save("png", b));
   };
   const exports = [
     { label: "PNG", run: savePng },
     {
       label: "SVG",
-      run: () =>
-        palette &&
-        save("svg", toSvg(video.title, files(), view.get(), palette)),
+      run: () => palette && save("svg", toSvg(video.title, files(), view.get(), palette)),
     },
     { label: "Markdown", run: () => save("md", toMarkdown(video.title, files(), view.get())) },
     { label: "JSON", run: () => save("json", toJson(video.title, files(), view.get())) },
@@ -432,7 +407,10 @@ export function Workbench(props: Props) {
       <header>
         <h2 title={video.title}>{video.title}</h2>
         {surface === "grid" && (
-          <button type="button" onClick={() => void python(methods.open_sample)({ sample_id: sampleId })}>
+          <button
+            type="button"
+            onClick={() => void python(methods.open_sample)({ sample_id: sampleId })}
+          >
             Open the video
           </button>
         )}
@@ -448,7 +426,11 @@ export function Workbench(props: Props) {
           at={hitAt}
           inTranscript={hitLines.size}
         />
-        <button type="button" aria-expanded={filtersOpen} onClick={() => setFiltersOpen(!filtersOpen)}>
+        <button
+          type="button"
+          aria-expanded={filtersOpen}
+          onClick={() => setFiltersOpen(!filtersOpen)}
+        >
           Filters{count < total ? ` (${count} of ${total})` : ""}
         </button>
         <ColourChoice colourBy={colourBy} available={available} />
@@ -508,7 +490,8 @@ export function Workbench(props: Props) {
           ))}
           {segment.playing && (
             <p className="playing" role="status">
-              {segment.playing.loop ? "Looping" : "Playing"} {formatTime(segment.playing.node.start, 1)} –{" "}
+              {segment.playing.loop ? "Looping" : "Playing"}{" "}
+              {formatTime(segment.playing.node.start, 1)} –{" "}
               {formatTime(segment.playing.node.end, 1)}
               <button type="button" className="quiet" onClick={segment.stop}>
                 Let it play on
@@ -525,81 +508,86 @@ export function Workbench(props: Props) {
             </div>
           )}
           <div className="timeline" ref={timeline}>
-          <div
-            className="axis"
-            data-testid="axis"
-            ref={gestures}
-            style={{ marginInline: MARGIN, width }}
-            onDoubleClick={onDoubleClick}
-          >
-            {palette && (
-              <>
-                <div className="top">
-                  <Ruler {...{ view, width, palette }} onSeek={seek} />
-                  {video.transcript.length > 0 && (
-                    <Transcript
-                      {...{ view, width, palette }}
-                      lines={video.transcript}
-                      hits={hitLines}
-                      onSeek={seek}
-                    />
-                  )}
-                </div>
-                {shown.map((tree, i) => (
-                  <React.Fragment key={i}>
+            <div
+              className="axis"
+              data-testid="axis"
+              ref={gestures}
+              style={{ marginInline: MARGIN, width }}
+              onDoubleClick={onDoubleClick}
+            >
+              {palette && (
+                <>
+                  <div className="top">
+                    <Ruler {...{ view, width, palette }} onSeek={seek} />
+                    {video.transcript.length > 0 && (
+                      <Transcript
+                        {...{ view, width, palette }}
+                        lines={video.transcript}
+                        hits={hitLines}
+                        onSeek={seek}
+                      />
+                    )}
+                  </div>
+                  {shown.map((tree, i) => (
+                    <React.Fragment key={i}>
+                      <div className="heading">
+                        <TreeChoice
+                          trees={trees}
+                          chosen={tree}
+                          lower={i === 1}
+                          onChoose={(name) => change(i === 0 ? { upper: name } : { lower: name })}
+                        />
+                        <span className="size">{sizeOf(tree)}</span>
+                      </div>
+                      <Lane
+                        key={tree.name}
+                        {...{ tree, rowHeight, width, view, palette, hover, onClick }}
+                        rows={rows[i]!}
+                        colours={colours[i]!}
+                        hits={hitSet}
+                        path={paths[i]!}
+                        selected={tree === selectedTree ? selected : null}
+                        matchOf={(hovered) => {
+                          if (hovered)
+                            return hovered.tree === tree
+                              ? null
+                              : (matchOf(hovered.tree, hovered.node)?.node ?? null);
+                          return selectedTree && tree !== selectedTree
+                            ? (match?.node ?? null)
+                            : null;
+                        }}
+                      />
+                    </React.Fragment>
+                  ))}
+                  {shown.length === 1 && trees.length > 1 && (
                     <div className="heading">
                       <TreeChoice
                         trees={trees}
-                        chosen={tree}
-                        lower={i === 1}
-                        onChoose={(name) => change(i === 0 ? { upper: name } : { lower: name })}
+                        chosen={null}
+                        lower
+                        onChoose={(name) => change({ lower: name })}
                       />
-                      <span className="size">{sizeOf(tree)}</span>
                     </div>
-                    <Lane
-                      key={tree.name}
-                      {...{ tree, rowHeight, width, view, palette, hover, onClick }}
-                      rows={rows[i]!}
-                      colours={colours[i]!}
-                      hits={hitSet}
-                      path={paths[i]!}
-                      selected={tree === selectedTree ? selected : null}
-                      matchOf={(hovered) => {
-                        if (hovered) return hovered.tree === tree ? null : (matchOf(hovered.tree, hovered.node)?.node ?? null);
-                        return selectedTree && tree !== selectedTree ? (match?.node ?? null) : null;
-                      }}
-                    />
-                  </React.Fragment>
-                ))}
-                {shown.length === 1 && trees.length > 1 && (
-                  <div className="heading">
-                    <TreeChoice
-                      trees={trees}
-                      chosen={null}
-                      lower
-                      onChoose={(name) => change({ lower: name })}
-                    />
-                  </div>
-                )}
-                <Beyond {...{ view, width }} duration={video.duration} end={end} />
-                <PlayheadLine {...{ playhead, view, width }} />
-              </>
-            )}
+                  )}
+                  <Beyond {...{ view, width }} duration={video.duration} end={end} />
+                  <PlayheadLine {...{ playhead, view, width }} />
+                </>
+              )}
+            </div>
           </div>
-        </div>
           <Legend entries={colours[0]!.legend} />
         </div>
-          <Details
-            video={video}
-            tree={selectedTree}
-            node={selected}
-            other={selectedTree && otherOf(selectedTree)}
-            match={match}
-            textScore={selectedTree && selected ? scores.text(selectedTree, selected) : null}
-            pattern={pattern}
-            act={act}
-            onSelect={select}
-          />
+        <Details
+          video={video}
+          tree={selectedTree}
+          node={selected}
+          other={selectedTree && otherOf(selectedTree)}
+          match={match}
+          textScore={selectedTree && selected ? scores.text(selectedTree, selected) : null}
+          pattern={pattern}
+          act={act}
+          onSelect={select}
+        />
       </div>
       <Tooltip hover={hover} say={say} />
     </div>
@@ -611,145 +599,4 @@ const lostSeconds = ({ node, score }: { node: TreeNode; score: number }): number
 
 function sameNodes(a: readonly TreeNode[], b: readonly TreeNode[]): boolean {
   return a.length === b.length && a.every((node, i) => node === b[i]);
-}
-
-/** The trees for the two places; a name that this sample lacks gives way to the usual choice. */
-function chosenTrees(
-  trees: readonly CaptionTree[],
-  upperName: string | null,
-  lowerName: string | null,
-): readonly [CaptionTree, CaptionTree | null] {
-  const named = (name: string | null) => trees.find((tree) => tree.name === name);
-  const upper = named(upperName) ?? named(GROUND_TRUTH) ?? trees[0]!;
-  if (lowerName === "") return [upper, null];
-  const lower = named(lowerName);
-  return [upper, lower && lower !== upper ? lower : (trees.find((t) => t !== upper) ?? null)];
-}
-
-function TreeChoice(props: {
-  trees: readonly CaptionTree[];
-  chosen: CaptionTree | null;
-  lower: boolean;
-  onChoose(name: string): void;
-}) {
-  const { trees, chosen, lower } = props;
-  if (trees.length < 2) return <strong>{chosen?.label}</strong>;
-  return (
-    <select
-      aria-label={lower ? "Lower tree" : "Upper tree"}
-      value={chosen?.name ?? ""}
-      onChange={(event) => props.onChoose(event.target.value)}
-    >
-      {trees.map((tree) => (
-        <option key={tree.name} value={tree.name}>
-          {tree.label}
-        </option>
-      ))}
-      {lower && <option value="">{chosen ? "None" : "Compare with…"}</option>}
-    </select>
-  );
-}
-
-function sizeOf(tree: CaptionTree): string {
-  const count = `${tree.byId.size} ${tree.byId.size === 1 ? "segment" : "segments"}`;
-  const levels = `${tree.levels.length} ${tree.levels.length === 1 ? "level" : "levels"}`;
-  return `${count}, ${levels}${tree.fromLabels ? ", rebuilt from labels" : ""}`;
-}
-
-function beyondNote(late: readonly CaptionTree[], video: Video, shown: boolean): string {
-  const parts = late.map((tree) => {
-    const hidden = nodesBeyond(tree, video);
-    const count = `${hidden} ${hidden === 1 ? "segment" : "segments"}`;
-    return `${tree.label} goes on to ${formatTime(tree.end)}${shown ? "" : ` (${count} not shown)`}`;
-  });
-  return `This clip ends at ${formatTime(video.duration)}. ${parts.join(", ")}.`;
-}
-
-/** What is happening now, from coarse to fine; changes with the path only, not with each frame. */
-function Now(props: {
-  tree: CaptionTree;
-  path: Store<readonly TreeNode[]>;
-  onSelect(tree: CaptionTree, node: TreeNode): void;
-}) {
-  const path = useStore(props.path);
-  return (
-    <ol data-testid="now" data-of={props.tree.name}>
-      {path.map((node) => (
-        <li key={node.node_id}>
-          <button
-            type="button"
-            className="quiet"
-            title={captionOf(node).slice(0, 400)}
-            onClick={() => props.onSelect(props.tree, node)}
-          >
-            {shorten(captionOf(node), 80)}
-          </button>
-        </li>
-      ))}
-      {path.length === 0 && <li className="hint">{props.tree.label} has nothing here</li>}
-    </ol>
-  );
-}
-
-/** A veil over what comes after the clip's end. */
-function Beyond(props: { view: Store<Viewport>; width: number; duration: number; end: number }) {
-  const view = useStore(props.view);
-  if (props.end <= props.duration || view.to <= props.duration) return null;
-  const left = ((props.duration - view.from) / spanOf(view)) * props.width;
-  return <div className="beyond" style={{ left: Math.max(left, 0) }} />;
-}
-
-// -- files -----------------------------------------------------------------------------------
-
-const fileName = (title: string): string =>
-  shorten(title, 60).replace(/[^\p{L}\p{N}._-]+/gu, "_").replace(/^[_.]+|_+$/g, "") || "tree";
-
-function download(content: string | Blob, name: string): void {
-  const url = URL.createObjectURL(new Blob([content]));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
-}
-
-/** Both trees as they are on screen, in one picture of twice the density. */
-function picture(
-  title: string,
-  shown: readonly { tree: CaptionTree; rows: ReturnType<typeof rowsOf>; colours: Colours }[],
-  view: Viewport,
-  width: number,
-  rowHeight: number,
-  palette: Palette,
-  done: (blob: Blob) => void,
-): void {
-  const height = 28 + shown.reduce((sum, { rows }) => sum + HEADING_HEIGHT + rows.length * rowHeight, 0);
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [2 * (width + 2 * MARGIN), 2 * (height + MARGIN)];
-  const context = canvas.getContext("2d");
-  if (!context) return;
-  context.scale(2, 2);
-  context.fillStyle = palette.background;
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.translate(MARGIN, 0);
-  const write = (text: string, y: number) => {
-    context.font = "bold 12px system-ui, sans-serif";
-    context.textBaseline = "alphabetic";
-    context.fillStyle = palette.text;
-    context.fillText(text, 0, y);
-  };
-  write(shorten(title, 120), 18);
-  let top = 28;
-  for (const { tree, rows, colours } of shown) {
-    write(tree.label, top + 19);
-    context.save();
-    context.translate(0, top + HEADING_HEIGHT);
-    context.beginPath();
-    context.rect(0, 0, width, rows.length * rowHeight);
-    context.clip();
-    paintTree(context, { rows, rowHeight, width, colours, palette, hits: null }, view);
-    context.restore();
-    top += HEADING_HEIGHT + rows.length * rowHeight;
-  }
-  canvas.toBlob((blob) => blob && done(blob));
 }

@@ -2,7 +2,7 @@
 import type { Colours } from "./model/colours";
 import type { Row } from "./model/filters";
 import { slicesOf } from "./model/layout";
-import { captionOf, type Line, shorten, type TreeNode } from "./model/tree";
+import { captionOf, firstIndex, type Line, shorten, type TreeNode } from "./model/tree";
 import { spanOf, ticks, type Viewport, xOf } from "./model/viewport";
 
 /** The theme's colours, as canvases need them. */
@@ -133,10 +133,9 @@ export function paintHighlights(
   { path, selected, hovered, matched }: Highlights,
   view: Viewport,
 ): void {
-  const rowOf = new Map(rows.map((row, index) => [row.level, index]));
   const box = (node: TreeNode, draw: (x: number, y: number, w: number, h: number) => void) => {
-    const row = rows.length === 1 && rows[0]!.level === null ? 0 : rowOf.get(node.level);
-    if (row === undefined || !isShown(rows[row]!, node)) return;
+    const row = rows.findIndex(({ level }) => level === null || level === node.level);
+    if (row < 0 || !isIn(rows[row]!, node)) return;
     const x = Math.max(xOf(node.start, view, width), -4);
     const right = Math.min(xOf(node.end, view, width), width + 4);
     if (right < 0 || x > width) return;
@@ -165,8 +164,15 @@ export function paintHighlights(
   if (selected) box(selected, (x, y, w, h) => outline(context, x, y, w, h, palette.primary, 2));
 }
 
-function isShown(row: Row, node: TreeNode): boolean {
-  return row.nodes.includes(node);
+function isIn({ nodes }: Row, node: TreeNode): boolean {
+  for (
+    let i = firstIndex(nodes, (n) => n.start >= node.start);
+    nodes[i]?.start === node.start;
+    i++
+  ) {
+    if (nodes[i] === node) return true;
+  }
+  return false;
 }
 
 function outline(

@@ -25,3 +25,24 @@ export class Store<T> {
 export function useStore<T>(store: Store<T>): T {
   return React.useSyncExternalStore(store.subscribe, store.get);
 }
+
+/** The same, at most once in `ms` milliseconds: for words, which nobody reads any faster. */
+export function useSlowly<T>(store: Store<T>, ms: number): T {
+  const [value, setValue] = React.useState(store.get);
+  React.useEffect(() => {
+    let timer = 0;
+    const later = () => {
+      timer ||= setTimeout(() => {
+        timer = 0;
+        setValue(() => store.get());
+      }, ms);
+    };
+    setValue(() => store.get());
+    const unsubscribe = store.subscribe(later);
+    return () => {
+      clearTimeout(timer);
+      unsubscribe();
+    };
+  }, [store, ms]);
+  return value;
+}

@@ -51,7 +51,12 @@ describe("colours", () => {
     expect(new Set(["root", "a", "b"].map((id) => of(node(id)))).size).toBe(3);
     expect(of(node("c"))).toBe(NEUTRAL.dark);
     expect(legend.map(({ label }) => label)).toEqual([
-      "IoU 0", "0.25", "0.5", "0.75", "1", "not compared",
+      "IoU 0",
+      "0.25",
+      "0.5",
+      "0.75",
+      "1",
+      "not compared",
     ]);
   });
 });

@@ -61,10 +61,12 @@ export function byActor(trees: readonly CaptionTree[], theme: Theme): Colours {
   }
   const leading = [...seconds].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
   const colour = new Map(
-    leading.slice(0, ACTOR_HUES.length).map(([actor], i) => [
-      actor,
-      theme === "dark" ? `hsl(${ACTOR_HUES[i]} 42% 38%)` : `hsl(${ACTOR_HUES[i]} 62% 80%)`,
-    ]),
+    leading
+      .slice(0, ACTOR_HUES.length)
+      .map(([actor], i) => [
+        actor,
+        theme === "dark" ? `hsl(${ACTOR_HUES[i]} 42% 38%)` : `hsl(${ACTOR_HUES[i]} 62% 80%)`,
+      ]),
   );
   const other = theme === "dark" ? "hsl(220 6% 42%)" : "hsl(220 8% 70%)";
   const legend = [...colour].map(([label, c]) => ({ colour: c, label }));

@@ -4,7 +4,7 @@ import { toJson, toMarkdown, toSvg, visibleNodes } from "./exports";
 import { NO_FILTERS, rowsOf } from "./filters";
 import { ids, NODES, tree } from "./trees.fixture";
 
-const MARKUP = "<img src=x onerror=alert(1)> & \"stir\" *now* \u0007";
+const MARKUP = '<img src=x onerror=alert(1)> & "stir" *now* \u0007';
 const captioned = tree(NODES.map((n) => ({ ...n, plm_action: MARKUP })));
 const shown = [
   { tree: captioned, rows: rowsOf(captioned, NO_FILTERS), colours: byLevel(2, "dark") },

@@ -44,7 +44,10 @@ export function toMarkdown(title: string, shown: readonly Shown[], view: Viewpor
 
 /** One line in which Markdown finds no markup. */
 const plain = (text: string): string =>
-  text.replace(/[\s\p{Cc}]+/gu, " ").trim().replace(/[\\`*_[\]<>#|~]/g, "\\$&");
+  text
+    .replace(/[\s\p{Cc}]+/gu, " ")
+    .trim()
+    .replace(/[\\`*_[\]<>#|~]/g, "\\$&");
 
 const [SVG_WIDTH, SVG_ROW, SVG_HEADING, SVG_RULER] = [1400, 22, 26, 24];
 
@@ -62,7 +65,9 @@ export function toSvg(
 ): string {
   const parts: string[] = [];
   const text = (x: number, y: number, words: string, colour: string, more = "") =>
-    parts.push(`<text x="${x.toFixed(1)}" y="${y}" fill="${xml(colour)}"${more}>${xml(words)}</text>`);
+    parts.push(
+      `<text x="${x.toFixed(1)}" y="${y}" fill="${xml(colour)}"${more}>${xml(words)}</text>`,
+    );
   let top = SVG_HEADING + SVG_RULER;
   text(0, 18, shorten(title, 160), paper.text, ' font-weight="bold"');
   for (const { time, label } of ticks(view, SVG_WIDTH)) {

@@ -20,7 +20,8 @@ export function readSettings(stored: unknown): Settings {
   return {
     upper: name(known.upper),
     lower: name(known.lower),
-    colourBy: (["level", "actor", "iou", "text"] as const).find((c) => c === known.colourBy) ?? "level",
+    colourBy:
+      (["level", "actor", "iou", "text"] as const).find((c) => c === known.colourBy) ?? "level",
     follow: known.follow !== false,
     filters: {
       maxLevel: typeof filters.maxLevel === "number" ? filters.maxLevel : null,

@@ -46,7 +46,11 @@ suite("reading Python's answer", () => {
   });
 
   test("takes blank texts and wrong types for missing ones", () => {
-    const texts = { plm_action: " ", plm_caption: 7, gpt: { action: null, summary: { brief: "x" } } };
+    const texts = {
+      plm_action: " ",
+      plm_caption: 7,
+      gpt: { action: null, summary: { brief: "x" } },
+    };
     const read = tree([{ ...NODES[0], ...texts }]).byId.get("root")!;
     expect(read.plm_action).toBeNull();
     expect(read.plm_caption).toBeNull();
@@ -107,11 +111,7 @@ suite("frames and times", () => {
     for (const fps of [23.976, 25, 29.97, 30, 59.94]) {
       for (let cut = 0.5; cut < 9.5; cut += 0.01) {
         const middle = Math.round(cut * 100) / 100;
-        const nodes = [
-          NODES[0],
-          { ...NODES[1], end: middle },
-          { ...NODES[2], start: middle },
-        ];
+        const nodes = [NODES[0], { ...NODES[1], end: middle }, { ...NODES[2], start: middle }];
         const frame = frameAt(middle, { fps, frames: Math.ceil(10 * fps) });
         expect(ids(pathAt(tree(nodes), frame, fps))).toEqual(["root", "b"]);
       }

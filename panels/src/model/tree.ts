@@ -245,7 +245,9 @@ export function formatTime(time: number, digits = 0): string {
   const units = 10 ** digits;
   const total = Math.round(time * units);
   const minutes = Math.floor(total / (60 * units));
-  const seconds = ((total % (60 * units)) / units).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
+  const seconds = ((total % (60 * units)) / units)
+    .toFixed(digits)
+    .padStart(digits ? digits + 3 : 2, "0");
   return minutes < 60
     ? `${minutes}:${seconds}`
     : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${seconds}`;
@@ -295,7 +297,10 @@ export function describe(node: TreeNode): string {
 
 /** At most `length` characters of a text in one line; whole characters, also those of two halves. */
 export function shorten(text: string, length: number): string {
-  const line = text.slice(0, 4 * length).replace(/\s+/g, " ").trim();
+  const line = text
+    .slice(0, 4 * length)
+    .replace(/\s+/g, " ")
+    .trim();
   const characters = [...line];
   return characters.length > length ? `${characters.slice(0, length - 1).join("")}…` : line;
 }

@@ -20,7 +20,11 @@ describe("search", () => {
 
   test("takes what is typed literally, in any script", () => {
     expect([found("<b>"), found("a+b"), found("الحساء"), found("🥣"), found(".*")]).toEqual([
-      ["b"], ["c"], ["d"], ["d"], [],
+      ["b"],
+      ["c"],
+      ["d"],
+      ["d"],
+      [],
     ]);
   });
 
@@ -32,7 +36,11 @@ describe("search", () => {
   test("cuts a text into pieces that together are the text", () => {
     const pieces = piecesOf("Soup, soup and SOUP", patternOf("soup"));
     expect(pieces.map(({ text }) => text).join("")).toBe("Soup, soup and SOUP");
-    expect(pieces.filter(({ hit }) => hit).map(({ text }) => text)).toEqual(["Soup", "soup", "SOUP"]);
+    expect(pieces.filter(({ hit }) => hit).map(({ text }) => text)).toEqual([
+      "Soup",
+      "soup",
+      "SOUP",
+    ]);
     // The lower case of this letter has two characters.
     expect(piecesOf("İİ soup", patternOf("soup")).at(-1)).toEqual({ text: "soup", hit: true });
   });
