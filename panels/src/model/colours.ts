@@ -32,7 +32,7 @@ export function agreementColour(score: number, theme: Theme): string {
   const hue = score < 0.5 ? 20 : 214;
   const strength = Math.abs(2 * score - 1);
   return theme === "dark"
-    ? `hsl(${hue} ${(6 + 64 * strength).toFixed(0)}% ${(36 + 8 * strength).toFixed(0)}%)`
+    ? `hsl(${hue} ${(6 + 46 * strength).toFixed(0)}% ${(36 + 5 * strength).toFixed(0)}%)`
     : `hsl(${hue} ${(8 + 77 * strength).toFixed(0)}% ${(84 - 14 * strength).toFixed(0)}%)`;
 }
 
