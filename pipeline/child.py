@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import parquet
+from .presets import STAGES
 from .runner import Progress, Video
 from .store import RunStore, temporary_sibling
 from .tree import Tree
@@ -21,7 +23,12 @@ class RunFailed(RuntimeError):
 
 
 def annotate_in_child(
-    videos: Sequence[Video], preset: str, folder: Path
+    videos: Sequence[Video],
+    preset: str,
+    folder: Path,
+    stages: Sequence[str] = STAGES,
+    changes: Sequence[str] = (),
+    secrets: Mapping[str, str] | None = None,
 ) -> Generator[Progress, None, dict[str, Any]]:
     """Like :func:`runner.annotate`, with a preset's name, in a child process.
 
@@ -30,6 +37,9 @@ def annotate_in_child(
     Args:
         preset: a name or a YAML file
         folder: of the run
+        stages: as for :func:`runner.annotate`
+        changes: of the preset, see :func:`presets.load`
+        secrets: environment variables of the child, such as keys: its command line has none
 
     Returns:
         (of the generator) the summary in plain data
@@ -46,11 +56,13 @@ def annotate_in_child(
     command = [sys.executable, "-m", __package__.rpartition(".")[2], "annotate"]
     command += ["--list", str(listed), "--metadata", str(metadata), "--out", str(store.folder)]
     command += [f"--preset={preset}", "--json", "--progress", "json", "--with-parent"]
+    command += ["--stages", ",".join(stages), *(f"--set={change}" for change in changes)]
     with (
         tempfile.TemporaryFile("w+") as output,
         subprocess.Popen(
             command,
             cwd=Path(__file__).parent.parent,
+            env={**os.environ, **(secrets or {})},
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.PIPE,
@@ -68,6 +80,11 @@ def annotate_in_child(
             if child.stdin:
                 child.stdin.close()  # tells it to stop; it has ended already where all went well
             child.wait()
+        if child.returncode < 0:
+            raise RunFailed(
+                f"the run's process was killed by signal {-child.returncode}, perhaps for want of "
+                "memory; what is finished is kept, run it again to go on"
+            )
         if child.returncode not in (0, 1):
             raise RunFailed(last.removeprefix("error: ") or f"exit status {child.returncode}")
         output.seek(0)

@@ -1,17 +1,20 @@
 """The command line: ``python -m pipeline COMMAND``.
 
 Progress goes to standard error; with ``--json`` standard output is one summary for machines. Exit
-status: 0 = all done, 1 = some videos failed (listed), 2 = wrong call, 130 = stopped by Ctrl-C.
+status: 0 = all done, 1 = some videos failed or lack texts (listed), 2 = wrong call, 130 = stopped
+by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from .runner import Progress, Summary, Video
 
 INTERRUPTED = 130
+# While a video's texts come: seconds from one line of progress to the next.
+_SECONDS_A_LINE = 30
 
 
 class UsageError(Exception):
@@ -66,19 +71,21 @@ def _interrupt(*_: Any) -> None:
 
 
 def _wrong_calls() -> tuple[type[Exception], ...]:
+    from .chat import ChatError
     from .parquet import ParquetError
     from .presets import PresetError
     from .store import StoreError
     from .tree import InvalidTree
 
-    return UsageError, ParquetError, PresetError, StoreError, InvalidTree, OSError
+    return UsageError, ChatError, ParquetError, PresetError, StoreError, InvalidTree, OSError
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
         description="Trees-of-Captions as in Action100M: make, compare and show them.",
-        epilog="Exit status: 0 all done, 1 some videos failed (listed), 2 wrong call.",
+        epilog="Exit status: 0 all done, 1 some videos failed or lack texts (listed), "
+        "2 wrong call.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -112,15 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="Action100M parquet whose title, description and transcript help to refine",
     )
-    annotate.add_argument(
-        "--preset",
-        required=True,
-        metavar="NAME",
-        help="which models: a preset's name, or a YAML file of your own",
-    )
-    annotate.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="the run's folder; made if missing"
-    )
+    _add_run(annotate)
     annotate.add_argument(
         "--stages",
         default=",".join(STAGES),
@@ -134,14 +133,47 @@ def _parser() -> argparse.ArgumentParser:
         help="videos worked on side by side (default: as suits each stage: one for each GPU, one "
         "for a model that fills the CPU's cores by itself, else one for each core)",
     )
-    annotate.add_argument(
-        "--progress",
-        choices=("auto", "bar", "lines", "json", "none"),
-        default="auto",
-        help="on standard error: a bar on a terminal, else lines (auto); json is for programs",
-    )
     annotate.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)
     _add_json(annotate)
+
+    refine = command(
+        "refine",
+        _refine,
+        "Refine the captions that trees have already with another model, write the trees to "
+        "DIR/part-*.parquet and compare their annotations with those of FILE: how good a model and "
+        "its prompts are.",
+    )
+    refine.add_argument("file", type=Path, metavar="FILE.parquet")
+    refine.add_argument(
+        "--video", action="append", metavar="UID", help="this video; may be repeated (default: all)"
+    )
+    _add_run(refine)
+    refine.add_argument(
+        "--workers",
+        type=_positive_int,
+        metavar="N",
+        help="videos worked on side by side (default: as suits the model)",
+    )
+    _add_json(refine)
+
+    listed = command(
+        "presets", _presets, "List the presets, and what this machine can run now and why not."
+    )
+    listed.add_argument("names", nargs="*", metavar="NAME", help="default: all; or a YAML file")
+    _add_json(listed)
+
+    serve = command(
+        "serve",
+        _serve,
+        "Start vLLM's own server with the flags that a role of a preset needs, and say how to "
+        "point to it; a key in VLLM_API_KEY is asked of clients.",
+    )
+    _add_preset(serve)
+    serve.add_argument("--role", required=True, choices=("caption", "refine"))
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="default: %(default)s, this machine only"
+    )
+    serve.add_argument("--port", type=_positive_int, default=8000, help="default: %(default)s")
 
     segment = command(
         "segment",
@@ -192,6 +224,37 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--headless", action="store_true", help="check that the App answers, and end")
     demo.add_argument("--port", type=int, default=5151, help="the App's (default: %(default)s)")
     return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    """What every command that makes a run takes."""
+    _add_preset(parser)
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="the run's folder; made if missing"
+    )
+    parser.add_argument(
+        "--progress",
+        choices=("auto", "bar", "lines", "json", "none"),
+        default="auto",
+        help="on standard error: a bar on a terminal, else lines (auto); json is for programs",
+    )
+
+
+def _add_preset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset",
+        required=True,
+        metavar="NAME",
+        help="which models: a preset's name, or a YAML file of your own",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="ROLE.OPTION=VALUE",
+        help="change the preset, for example refine.model=NAME or caption.frames=16; "
+        "may be repeated; ROLE.backend=... starts a role anew",
+    )
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -245,7 +308,7 @@ def _annotate(options: argparse.Namespace) -> int:
         raise UsageError(
             f"unknown stage(s) {', '.join(unknown) or 'none given'}; known are {', '.join(STAGES)}"
         )
-    preset = presets.load(options.preset)
+    preset = presets.load(options.preset, options.set)
     videos = _videos(options.videos, options.list, options.metadata)
     store = RunStore(options.out)
     with _Reporter(options.progress) as report:
@@ -253,7 +316,7 @@ def _annotate(options: argparse.Namespace) -> int:
     _print_annotated(summary)
     if options.json:
         _print_json(summary.to_dict())
-    return 1 if summary.failed else 0
+    return _exit_status(summary)
 
 
 def _stop_with_parent() -> None:
@@ -325,6 +388,7 @@ class _Reporter:
         self.style = style
         self._bar: Any = None
         self._stage = ""
+        self._last, self._printed = ("", 0), 0.0
 
     def __enter__(self) -> _Reporter:
         return self
@@ -337,16 +401,24 @@ class _Reporter:
         if self.style == "json":
             print(json.dumps(vars(progress)), file=sys.stderr, flush=True)
         elif self.style == "lines":
-            rate = progress.done / progress.elapsed if progress.elapsed else 0
-            print(
-                f"{progress.stage}: {progress.done} of {progress.total} videos, "
-                f"{progress.failed} failed, {rate:.2g} a second, "
-                f"{progress.remaining:.0f} s left ({progress.video})",
-                file=sys.stderr,
-                flush=True,
-            )
+            self._print_line(progress)
         elif self.style == "bar":
             self._update_bar(progress)
+
+    def _print_line(self, progress: Progress) -> None:
+        key = progress.stage, progress.done
+        if key == self._last and progress.elapsed - self._printed < _SECONDS_A_LINE:
+            return
+        self._last, self._printed = key, progress.elapsed
+        rate = progress.done / progress.elapsed if progress.elapsed else 0
+        left = "" if progress.remaining is None else f", {progress.remaining:.0f} s left"
+        video = f" ({progress.video})" if progress.video else ""
+        print(
+            f"{progress.stage}: {progress.done} of {progress.total} videos, "
+            f"{progress.failed} failed, {rate:.2g} a second{_texts(progress)}{left}{video}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def _update_bar(self, progress: Progress) -> None:
         from tqdm import tqdm
@@ -358,9 +430,16 @@ class _Reporter:
             self._bar = tqdm(
                 total=progress.total, desc=f"{progress.stage:8}", unit="video", file=sys.stderr
             )
-        if progress.failed:
-            self._bar.set_postfix_str(f"{progress.failed} failed", refresh=False)
+        failed = f"{progress.failed} failed" if progress.failed else ""
+        self._bar.set_postfix_str(failed + _texts(progress), refresh=False)
         self._bar.update(progress.done - self._bar.n)
+        self._bar.refresh()
+
+
+def _texts(progress: Progress) -> str:
+    if not progress.texts:
+        return ""
+    return f", {progress.texts} texts ({progress.texts / max(progress.elapsed, 0.1):.2g} a second)"
 
 
 def _print_annotated(summary: Summary) -> None:
@@ -371,10 +450,126 @@ def _print_annotated(summary: Summary) -> None:
         f"{len(summary.done)} videos done ({len(summary.reused)} of them before), "
         f"{len(summary.failed)} failed, {summary.nodes} segments; {spent}"
     )
-    for failure in summary.failed.values():
-        say(f"failed in {failure['stage']}: {failure['reason']}")
+    for stage, videos in summary.costs.items():
+        cost = sum((Counter(each) for each in videos.values()), Counter[str]())
+        cached = cost["cached_tokens"] / max(1, cost["prompt_tokens"])
+        tokens = cost["prompt_tokens"] + cost["completion_tokens"]
+        say(
+            f"{stage} has cost {cost['requests']} requests, {cost['prompt_tokens']} prompt tokens "
+            f"({cached:.0%} of them cached) and {cost['completion_tokens']} tokens of answers: "
+            f"{cost['requests'] / len(videos):.1f} requests, {tokens / len(videos):.0f} tokens a "
+            "video"
+        )
+    doubts = sum((Counter(each) for each in summary.doubts.values()), Counter[str]())
+    if doubts:
+        say(
+            f"{doubts['rules']} annotations break a rule that can be checked, "
+            f"{doubts['rounds']} are of an earlier round since a later one failed"
+        )
+    for uid, stages in summary.unfilled.items():
+        for stage, unfilled in stages.items():
+            say(f"{uid}: {unfilled.texts} texts of {stage} are missing: {unfilled.reason}")
+    for (stage, reason), uids in _by_reason(summary.failed).items():
+        more = f" ({len(uids)} videos: {', '.join(uids[:5])}{', ...' * (len(uids) > 5)})"
+        say(f"failed in {stage}: {reason}{more * (len(uids) > 1)}")
     for part in summary.parts:
         say(part)
+
+
+def _by_reason(failed: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], list[str]]:
+    """Uids by (stage, reason): a server that is gone fails all videos with one sentence."""
+    result: dict[tuple[str, str], list[str]] = {}
+    for uid, failure in failed.items():
+        result.setdefault((failure["stage"], failure["reason"]), []).append(uid)
+    return result
+
+
+def _exit_status(summary: Summary) -> int:
+    return 1 if summary.failed or summary.unfilled else 0
+
+
+def _refine(options: argparse.Namespace) -> int:
+    from . import presets, runner
+    from .parquet import read_uids
+    from .store import RunStore
+
+    preset = presets.load(options.preset, options.set)
+    there = read_uids(options.file)
+    uids = options.video or there
+    if unknown := sorted(set(uids) - set(there)):
+        raise UsageError(f"{options.file} has no video {', '.join(unknown)}")
+    if not uids:
+        raise UsageError(f"{options.file} holds no videos")
+    store = RunStore(options.out)
+    with _Reporter(options.progress) as report:
+        summary = runner.refine(options.file, preset, store, uids, options.workers, report)
+    results: dict[str, Any] = {}
+    for part in summary.parts:
+        results |= _comparisons(options.file, Path(part), summary.done, quiet=options.json)
+    _print_annotated(summary)
+    if options.json:
+        _print_json({**summary.to_dict(), "videos": results})
+    return _exit_status(summary)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from . import captioning, presets, refinement
+    from .chat import vllm
+
+    preset = presets.load(options.preset, options.set)
+    config = getattr(preset, options.role)
+    if config["backend"] != "vllm":
+        raise UsageError(
+            f"{options.role} of the preset {preset.name} is filled by the backend "
+            f"{config['backend']}; serve starts vLLM, for example with --preset single-gpu"
+        )
+    stage = captioning if options.role == "caption" else refinement
+    asked = {k: v for k, v in config.items() if k not in stage.OPTIONS}
+    # Loading it checks the options of the stage too.
+    stage.load(config)
+    pictures = config.get("frames", captioning.OPTIONS["frames"])
+    pictures = pictures if options.role == "caption" else 0
+    say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+    status = vllm.serve(options.role, asked, options.host, options.port, pictures, say)
+    if status:
+        raise UsageError(f"vLLM ended with status {status}; its last words are above")
+    return 0
+
+
+def _presets(options: argparse.Namespace) -> int:
+    from . import presets, runner
+
+    # Its retries are no news: what cannot be had is listed.
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
+    listed = []
+    for name in options.names or presets.names():
+        preset = presets.load(name)
+        reasons = (runner.obstacle(preset, what) for what in ("gpu", *STAGES))
+        obstacles = [reason for reason in reasons if reason]
+        listed.append(preset.to_dict() | {"runs_here": not obstacles, "obstacles": obstacles})
+        if options.json:
+            continue
+        print(f"{preset.name}: {preset.description}")
+        for role in STAGES:
+            if "backend" in (config := getattr(preset, role)):
+                print(f"  {role:8} {_filler(config)}")
+        if preset.gpu_memory:
+            print(f"  {'needs':8} a GPU with {preset.gpu_memory:g} GiB")
+        if preset.tried:
+            print(f"  {'tried':8} {preset.tried}")
+        print(f"  {'here':8} {'runs' if not obstacles else 'does not run now:'}")
+        for obstacle in obstacles:
+            print(f"           - {obstacle}")
+        print()
+    if options.json:
+        _print_json({"presets": listed})
+    return 0
+
+
+def _filler(config: Mapping[str, Any]) -> str:
+    """What fills a role, in a few words."""
+    words = f"{config['model']} ({config['backend']})" if "model" in config else config["backend"]
+    return f"{words}; leaves: {_filler(leaf)}" if (leaf := config.get("leaf")) else words
 
 
 # -- segment, compare, show --------------------------------------------------------------------
@@ -430,8 +625,7 @@ def _segment(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from . import metrics, report
-    from .parquet import read_trees, read_uids
+    from .parquet import read_uids
 
     wanted = None if options.video is None else [options.video]
     reference_uids = set(read_uids(options.reference))
@@ -445,18 +639,29 @@ def _compare(options: argparse.Namespace) -> int:
             f"{options.reference} and {options.prediction} have no video "
             f"{options.video or ''} in common".replace("  ", " ")
         )
-    # Only the predictions are held: references stream past them.
-    predictions = {tree.video_uid: tree for tree in read_trees(options.prediction, shared)}
-    results = {}
-    for reference in read_trees(options.reference, shared):
-        comparison = metrics.compare(reference, predictions[reference.video_uid])
-        results[reference.video_uid] = comparison.to_dict()
-        if not options.json:
-            print(report.comparison_text(comparison))
-            print()
+    results = _comparisons(options.reference, options.prediction, shared, quiet=options.json)
     if options.json:
         _print_json({"videos": results})
     return 0
+
+
+def _comparisons(
+    reference: Path, prediction: Path, uids: Sequence[str], quiet: bool
+) -> dict[str, Any]:
+    """Compare the trees of these videos that both files have; prints the tables unless quiet."""
+    from . import metrics, report
+    from .parquet import read_trees
+
+    results = {}
+    # Only the predictions are held: references stream past them.
+    predictions = {tree.video_uid: tree for tree in read_trees(prediction, uids)}
+    for tree in read_trees(reference, list(predictions)):
+        comparison = metrics.compare(tree, predictions[tree.video_uid])
+        results[tree.video_uid] = comparison.to_dict()
+        if not quiet:
+            print(report.comparison_text(comparison))
+            print()
+    return results
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -7,8 +7,10 @@ tested, where there is no GPU.
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,6 +38,43 @@ def _names(count: int, visible: str | None) -> list[str]:
     """The first ``count`` of the user's own choice of GPUs (numbers or UUIDs), or of all."""
     chosen = [str(i) for i in range(count)] if visible is None else visible.split(",")
     return [name.strip() for name in chosen[:count]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A GPU of this machine, with its memory in GiB."""
+
+    name: str
+    memory: float
+    free: float
+
+
+def found() -> list[Found]:
+    """The GPUs of this machine that ``CUDA_VISIBLE_DEVICES`` leaves visible, as their driver says.
+
+    Without torch, so that a form or a list can ask at once.
+    """
+    fields = "index,uuid,name,memory.total,memory.free"
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return _found(told.stdout, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _found(told: str, visible: str | None) -> list[Found]:
+    """Out of what nvidia-smi prints: a line a GPU, memory in MiB."""
+    chosen = None if visible is None else {name.strip() for name in visible.split(",")}
+    result = []
+    for line in told.splitlines():
+        parts = [part.strip() for part in line.split(",")]
+        if len(parts) != 5 or not (parts[3] + parts[4]).isdigit():
+            continue
+        index, uuid, name, total, free = parts
+        if chosen is None or chosen & {index, uuid}:
+            result.append(Found(name, int(total) / 1024, int(free) / 1024))
+    return result
 
 
 def choose(name: str) -> Device:

@@ -50,6 +50,9 @@ class Encoder(Protocol):
     def encode(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """(H, W, 3) uint8 RGB frames, in order -> (T, D) float16."""
 
+    def check(self) -> None:
+        """Make sure that it can be had: done when it is made, see :func:`load`."""
+
     def unload(self) -> None:
         """Give the memory of the weights back; the next use loads them again."""
 
@@ -66,6 +69,9 @@ class MeasuredEncoder:
     def encode(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """See :class:`Encoder`."""
         return measured.descriptors(frames)
+
+    def check(self) -> None:
+        """There is nothing to be had."""
 
     def unload(self) -> None:
         """There are no weights."""

@@ -12,21 +12,20 @@ of windows, and the sums of those rows that a later window may still change.
 from __future__ import annotations
 
 import gc
-import hashlib
-import json
 import re
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from . import devices, video
+from . import checkpoints, devices, video
+from .ahead import read_ahead
+from .checkpoints import CheckpointError, first_line
 from .devices import Device, DeviceLost
 from .presets import PresetError, options
 
@@ -142,7 +141,7 @@ class VJepa2Encoder:
         """
         chosen = {k: v for k, v in self._options.items() if k not in _SPEED_ONLY}
         if Path(self._model).is_dir():
-            chosen["model"], chosen["revision"] = _fingerprint(Path(self._model)), ""
+            chosen["model"], chosen["revision"] = checkpoints.fingerprint(Path(self._model)), ""
         else:
             chosen["revision"] = getattr(self.config, "_commit_hash", None) or chosen["revision"]
         return {"backend": "vjepa2", **chosen}
@@ -192,15 +191,20 @@ class VJepa2Encoder:
             )
         except Exception as error:  # of the file's format, the hub, the network, ...
             raise PresetError(
-                f"embed: the weights of {self.name} cannot be loaded ({_first_line(error)}); "
+                f"embed: the weights of {self.name} cannot be loaded ({first_line(error)}); "
                 "download the model again"
             ) from error
-        # transformers fills what a checkpoint lacks with random numbers.
-        _require_all(self.name, [k for k in loaded["missing_keys"] if k.startswith("encoder.")])
+        lacking = [k for k in loaded["missing_keys"] if k.startswith("encoder.")]
         try:
+            checkpoints.require_all(self.name, lacking)
             return model.to(self.device.where).eval().requires_grad_(False)
+        except CheckpointError as error:
+            raise PresetError(f"embed: {error}") from error
         except torch.OutOfMemoryError as error:
             raise self._too_little_memory("its weights") from error
+
+    def check(self) -> None:
+        """All has been checked when this was made."""
 
     def unload(self) -> None:
         """Give back the memory of the weights; the next use loads them again."""
@@ -234,7 +238,7 @@ class VJepa2Encoder:
             if isinstance(error, DeviceLost) or not self.device.lost():
                 raise
             raise DeviceLost(
-                f"{self.device.where} does not answer any more ({_first_line(error)}); "
+                f"{self.device.where} does not answer any more ({first_line(error)}); "
                 "see the system's log for its driver"
             ) from error
         finally:
@@ -417,22 +421,6 @@ def _normalisation(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     return mean, std
 
 
-def read_ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
-    """The same items, up to ``depth`` of them made ahead in a thread of their own.
-
-    What making one raises is raised here, in its place.
-    """
-    iterator, end = iter(items), cast("Any", object())
-    reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
-    try:
-        coming = deque(reader.submit(next, iterator, end) for _ in range(depth))
-        while (item := coming.popleft().result()) is not end:
-            coming.append(reader.submit(next, iterator, end))
-            yield item
-    finally:
-        reader.shutdown(wait=True, cancel_futures=True)
-
-
 def tokens(config: Any, window: int) -> int:
     """Tokens of one window: tubelets * patches of each."""
     return (window // config.tubelet_size) * (config.crop_size // config.patch_size) ** 2
@@ -478,108 +466,35 @@ class _OverlapMean:
 def _configuration(model: str, revision: str | None) -> Any:
     """The checkpoint's configuration, read from its folder or from the hub."""
     try:
-        import torch  # noqa: F401
-        import transformers
-    except ImportError as error:
-        raise PresetError(
-            f"embed: the backend vjepa2 needs torch and transformers ({_first_line(error)}); "
-            "install them with `make models`"
-        ) from error
-    try:
-        config = transformers.AutoConfig.from_pretrained(
-            model, revision=revision, trust_remote_code=False
-        )
-    except (OSError, ValueError) as error:
-        raise PresetError(
-            f"embed: the model {model!r} is not to be had: it is no folder with a checkpoint here, "
-            f"and the hub gave none ({_first_line(error)}); check its name and the network"
-        ) from error
-    if config.model_type != "vjepa2":
-        raise PresetError(
-            f"embed: {model!r} is a checkpoint of {config.model_type!r} and not of V-JEPA 2; "
-            "name one that is, for example facebook/vjepa2-vitg-fpc64-384"
-        )
-    if Path(model).is_dir():
-        _check_weights(Path(model), config)
+        config = checkpoints.configuration("vjepa2", model, revision)
+        if config.model_type != "vjepa2":
+            raise CheckpointError(
+                f"{model!r} is a checkpoint of {config.model_type!r} and not of V-JEPA 2; "
+                "name one that is, for example facebook/vjepa2-vitg-fpc64-384"
+            )
+        if Path(model).is_dir():
+            _check_weights(Path(model), config)
+    except CheckpointError as error:
+        raise PresetError(f"embed: {error}") from error
     return config
 
 
 def _check_weights(folder: Path, config: Any) -> None:
-    """Make sure that a local checkpoint is whole, without reading its weights.
-
-    Only of safetensors: other formats tell what they hold when they are loaded.
-    """
+    """Make sure that a local checkpoint is whole, without reading its weights."""
     import torch
     from transformers import VJEPA2Model
 
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        if not [*folder.glob("*.bin")]:
-            raise PresetError(
-                f"embed: the folder {folder} holds no weights; download the model again"
-            )
+    stored = checkpoints.tensor_names(folder)
+    if stored is None:
         return
-    stored: set[str] = set()
-    for file in files:
-        try:
-            stored |= _tensor_names(file)
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise PresetError(
-                f"embed: the weights of {folder} cannot be loaded ({file.name} is damaged or not "
-                "complete); download the model again"
-            ) from error
     with torch.device("meta"):
         wanted = VJEPA2Model(config).state_dict()
     # A classifier's checkpoint has the same names after a prefix.
     stored = {name[max(0, name.find("encoder.")) :] for name in stored}
-    _require_all(folder, [k for k in wanted if k.startswith("encoder.") and k not in stored])
-
-
-def _tensor_names(file: Path) -> set[str]:
-    """What a safetensors file holds, from its header; ValueError if it is not all there."""
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        if length > file.stat().st_size:
-            raise ValueError("no header")
-        header = json.loads(opened.read(length))
-    header.pop("__metadata__", None)
-    if 8 + length + max(entry["data_offsets"][1] for entry in header.values()) != (
-        file.stat().st_size
-    ):
-        raise ValueError("another size than the header tells")
-    return set(header)
-
-
-def _fingerprint(folder: Path) -> str:
-    """A stamp of a checkpoint's configuration and weights.
-
-    Of each file its size, its end and 64 KB in every 4 MB, which no training leaves as they are,
-    and which take a second where all of it would take half a minute.
-    """
-    digest = hashlib.sha256()
-    kinds = ("config.json", "*.safetensors", "*.bin")
-    for file in sorted(path for kind in kinds for path in folder.glob(kind)):
-        size = file.stat().st_size
-        digest.update(f"{file.name} {size} ".encode())
-        with file.open("rb") as opened:
-            for offset in (*range(0, size, 4 << 20), max(0, size - (64 << 10))):
-                opened.seek(offset)
-                digest.update(opened.read(64 << 10))
-    return digest.hexdigest()[:12]
+    lacking = [k for k in wanted if k.startswith("encoder.") and k not in stored]
+    checkpoints.require_all(folder, lacking)
 
 
 def _require(condition: bool, otherwise: str) -> None:
     if not condition:
         raise PresetError(f"embed: {otherwise}")
-
-
-def _require_all(name: object, lacking: Sequence[str]) -> None:
-    if lacking:
-        raise PresetError(
-            f"embed: the checkpoint {name} lacks {len(lacking)} of the encoder's weights "
-            f"({min(lacking)}, ...); download the model again"
-        )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -23,6 +23,26 @@ Item = TypeVar("Item")
 _TWICE = "its worker process died, and so did a second one (killed, or out of memory)"
 
 
+_steps: Any = None
+
+
+def steps() -> Any:
+    """A count of small steps of work, shared with all processes that :func:`spread` starts.
+
+    A ``multiprocessing`` value: ``steps().value``; :func:`step` adds one.
+    """
+    global _steps
+    if _steps is None:
+        _steps = get_context("spawn").Value("Q", 0)
+    return _steps
+
+
+def step() -> None:
+    """Count a step."""
+    with steps().get_lock():
+        steps().value += 1
+
+
 class LostWorker(RuntimeError):
     """A worker process died over an item, and a second one too."""
 
@@ -125,15 +145,17 @@ class _Worker:
             1,
             mp_context=get_context("spawn"),
             initializer=_start_worker,
-            initargs=(os.getpid(), self.place, self._threads),
+            initargs=(os.getpid(), self.place, self._threads, steps()),
         )
 
 
-def _start_worker(parent: int, place: str, threads: int) -> None:
+def _start_worker(parent: int, place: str, threads: int, counted: Any) -> None:
     """Take the place and some threads; leave Ctrl-C to the parent process, and end with it.
 
     Workers that each take all the cores spend most of their time waiting for one another.
     """
+    global _steps
+    _steps = counted
     if place:
         os.environ["CUDA_VISIBLE_DEVICES"] = place  # nothing has asked for a GPU yet
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))

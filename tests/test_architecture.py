@@ -9,7 +9,7 @@ from pathlib import Path
 FLOORS = (
     "tree store ahead progress",
     "parquet video download metrics report measured presets samplekit selection vjepa hub "
-    "devices workers chat",
+    "devices workers checkpoints chat prompts",
     "embedding segmentation captioning refinement",
     "runner",
     "child",

@@ -5,16 +5,11 @@ The server answers by rule, without a model: what is tested is what goes over th
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,152 +20,13 @@ from pipeline.chat import Answer, ChatError, Clip, Question, Usage
 from pipeline.chat.answers import parse_json
 from pipeline.chat.server import ChatServer, load_server
 from pipeline.presets import PresetError
-
-MODEL = "a-model"
-
-
-@dataclass
-class Script:
-    """What the server does: the faults of the next requests, how long it takes, what it can take.
-
-    Attributes:
-        faults: a status, (status, Retry-After), "cut", "stall", "page" or a message to answer with
-        seconds: each answer takes
-        most: more requests at a time than this are answered 429
-        requests, keys: the bodies that came, and the Authorization headers
-        busiest: requests that were under way at the same time, at most
-        refused: (what a body must not hold, the sentence that it is refused with)
-        counts: it tells how long its context is, and counts tokens at /tokenize: words
-    """
-
-    url: str = ""
-    faults: deque[Any] = field(default_factory=deque)
-    seconds: float = 0.0
-    most: int = 1000
-    models: list[str] = field(default_factory=lambda: [MODEL])
-    key: str | None = None
-    requests: list[dict[str, Any]] = field(default_factory=list)
-    keys: set[str] = field(default_factory=set)
-    busiest: int = 0
-    running: int = 0
-    refused: list[tuple[str, str]] = field(default_factory=list)
-    counts: bool = False
+from tests.scripted import MODEL, Script, scripted
 
 
 @pytest.fixture
 def server() -> Iterator[Script]:
-    script, lock, ended = Script(), threading.Lock(), threading.Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            if self._is_refused():
-                return
-            more = {"max_model_len": 4096} if script.counts else {}
-            models = [{"id": name, "object": "model", **more} for name in script.models]
-            self._send(200, {"object": "list", "data": models})
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if self._is_refused():
-                return
-            if self.path == "/tokenize":
-                count = len(body["prompt"].split())
-                self._send(200 if script.counts else 404, {"count": count})
-                return
-            for name, sentence in script.refused:
-                if f'"{name}"' in json.dumps(body):
-                    self._send(400, {"error": {"message": sentence}})
-                    return
-            with lock:
-                script.requests.append(body)
-                script.running += 1
-                script.busiest = max(script.busiest, script.running)
-                fault = script.faults.popleft() if script.faults else None
-                if fault is None and script.running > script.most:
-                    fault = 429
-            try:
-                with suppress(OSError):
-                    self._answer(body, fault)
-            finally:
-                with lock:
-                    script.running -= 1
-
-        def _answer(self, body: dict[str, Any], fault: Any) -> None:
-            status, wait = fault if isinstance(fault, tuple) else (fault, None)
-            if isinstance(status, int):
-                headers = {} if wait is None else {"Retry-After": wait}
-                self._send(status, {"error": {"message": f"status {status}"}}, headers)
-                return
-            if fault == "cut":
-                self.send_response(200)
-                self.send_header("Content-Length", "1000")
-                self.end_headers()
-                self.wfile.write(b'{"id": ')
-                self.close_connection = True
-                return
-            if fault == "stall":
-                ended.wait(5)
-                self.close_connection = True
-                return
-            if fault == "page":
-                self._send(200, {"html": "busy"})
-                return
-            time.sleep(script.seconds)
-            parts = body["messages"][1]["content"]
-            said = " ".join(p["text"] for p in parts if p["type"] == "text")
-            message = fault or {"role": "assistant", "content": f"you said {said}"}
-            usage = {
-                "prompt_tokens": 7,
-                "completion_tokens": 3,
-                "total_tokens": 10,
-                "prompt_tokens_details": {"cached_tokens": 5},
-            }
-            choice = {"index": 0, "finish_reason": "stop", "message": message}
-            self._send(
-                200,
-                {
-                    "id": "1",
-                    "object": "chat.completion",
-                    "created": 1,
-                    "model": MODEL,
-                    "choices": [choice],
-                    "usage": usage,
-                },
-            )
-
-        def _is_refused(self) -> bool:
-            script.keys.add(self.headers.get("Authorization", ""))
-            refused = script.key is not None and self.headers["Authorization"] != (
-                f"Bearer {script.key}"
-            )
-            if refused:
-                self._send(401, {"error": {"message": "wrong key"}})
-            return refused
-
-        def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-            data = json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    httpd.request_queue_size = 256
-    script.url = f"http://127.0.0.1:{httpd.server_port}/v1"
-    threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
-    yield script
-    ended.set()
-    httpd.shutdown()
-    httpd.server_close()
+    with scripted() as script:
+        yield script
 
 
 @pytest.fixture(autouse=True)
@@ -350,22 +206,30 @@ def test_a_clip_goes_frame_by_frame_or_as_one_video_with_its_times(server: Scrip
     for clips in ("images", "video"):
         ChatServer(server.url, MODEL, clips=clips).ask([Question("", (clip, "say"))])
     single, video = server.requests
-    kinds = [part["type"] for part in single["messages"][1]["content"]]
+    kinds = [part["type"] for part in single["messages"][-1]["content"]]
     assert kinds == ["image_url", "image_url", "text"]
-    part = video["messages"][1]["content"][0]
+    part = video["messages"][-1]["content"][0]
     assert part["video_url"]["url"] == "data:video/jpeg;base64,/9hh,/9hi"
     timing = {"num_frames": 2, "fps": 25.0, "frames_indices": [0, 40], "total_num_frames": 80}
     assert video["media_io_kwargs"] == {"video": timing}
 
 
 def test_pictures_for_a_server_on_this_machine_are_files_each_written_once(server: Script) -> None:
+    contents = set()
+
+    def read(body: dict[str, Any]) -> str:
+        for part in body["messages"][-1]["content"]:
+            contents.add(Path(urlsplit(part["image_url"]["url"]).path).read_bytes())
+        return "seen"
+
+    server.answer = read
     chat = ChatServer(server.url, MODEL, images="file")
     chat.ask([Question("", (b"\xff\xd8a", b"\x89PNGb")), Question("", (b"\xff\xd8a",))])
-    urls = [p["image_url"]["url"] for r in server.requests for p in r["messages"][1]["content"]]
+    urls = [p["image_url"]["url"] for r in server.requests for p in r["messages"][-1]["content"]]
     assert sorted(Path(urlsplit(url).path).suffix for url in urls) == [".jpeg", ".jpeg", ".png"]
     assert len(set(urls)) == 2 and all(url.startswith("file:///") for url in urls)
-    contents = {Path(urlsplit(url).path).read_bytes() for url in urls}
     assert contents == {b"\xff\xd8a", b"\x89PNGb"}
+    assert not any(Path(urlsplit(url).path).exists() for url in urls)  # they are gone afterwards
 
 
 def test_tokens_are_the_servers_or_a_guess_on_the_safe_side(server: Script) -> None:

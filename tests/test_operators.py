@@ -134,7 +134,7 @@ def test_what_cannot_work_is_refused_in_one_sentence_at_its_field(foo, dataset, 
             _run(foo, dataset, params=params)
         assert f"Path: {field}. Reason: " in str(error.value), (params, str(error.value))
         assert reason in str(error.value), (params, str(error.value))
-    with pytest.raises(ExecutionError, match="no video to annotate"):
+    with pytest.raises(ExecutionError, match="no video to be annotated"):
         foo.execute_operator(
             URI, {"view": dataset.match({"title": "none"})}, params={"run_key": "y"}
         )
@@ -160,7 +160,7 @@ def test_an_immediate_run_tells_the_app_its_progress_and_its_result(fo, foo, dat
     steps = [c["params"] for c in calls if c["operator_uri"].endswith("set_progress")]
     assert [step["progress"] for step in steps] == sorted(step["progress"] for step in steps)
     assert steps[-1]["progress"] == 1
-    assert steps[0]["label"].startswith("embed: video 1 of 3")
+    assert any(step["label"].startswith("embed: video 1 of 3") for step in steps)
     assert any(c["operator_uri"].endswith("reload_dataset") for c in calls)
     assert messages[-1]["body"]["summary"].startswith("2 videos done")
 

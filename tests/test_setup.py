@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ TOOLS = ["bash", "env", "dirname", "id", "mkdir", "rm", "touch"]
 REQUIREMENTS = [
     *("requirements.txt", "requirements-models.txt"),
     *("requirements-dev.txt", "requirements-bench.txt"),
+    *("requirements-vllm.txt", "requirements-vllm-cpu.txt"),
 ]
 FILES = ["setup.sh", *REQUIREMENTS]
 
@@ -114,6 +116,11 @@ def test_a_python_without_its_venv_module_is_refused(machine: Machine) -> None:
     assert f"sudo apt-get install python3.{sys.version_info[1]}-venv" in sentence
 
 
+def test_without_a_gpu_vllm_says_what_to_do_instead(machine: Machine) -> None:
+    sentence = refusal(machine.set_up("vllm"))
+    assert "needs an NVIDIA GPU" in sentence and "backend openai" in sentence
+
+
 def test_without_node_the_panels_part_names_it_and_the_command(machine: Machine) -> None:
     sentence = refusal(machine.set_up("panels"))
     assert "Node 20 or newer is missing" in sentence
@@ -168,6 +175,40 @@ def test_torch_is_installed_before_the_packages_that_need_it(machine: Machine) -
     assert second == ["-r", "requirements-models.txt"]
 
 
+def test_a_torchvision_that_does_not_work_is_named(machine: Machine) -> None:
+    machine.has("sed")
+    virtual = machine.checkout / ".venv" / "bin"
+    virtual.mkdir(parents=True)
+    python = machine.has_script("python", '[[ "$*" != *"import torchvision"* ]]')
+    (virtual / "python").symlink_to(python)
+    result = machine.set_up("models")
+    assert result.returncode != 0
+    assert len(result.stderr.splitlines()) == 1
+    assert "torchvision does not work beside this torch" in result.stderr
+
+
+def test_operators_that_torchvision_lacks_are_declared_once(repo: Path, tmp_path: Path) -> None:
+    declare = re.search(
+        r"<<'DECLARE'.*?\n(.*?)^DECLARE$", (repo / "setup.sh").read_text(), re.S | re.M
+    )
+    assert declare is not None
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    # As it begins, with an extension that could not be loaded.
+    (package / "extension.py").write_text("def _has_ops():\n    return False\n")
+    (package / "__init__.py").write_text(
+        "import torch\n\nfrom . import extension  # usort:skip\n"
+        "torch.library.register_fake('torchvision::nms')(lambda *_: None)\n"
+    )
+    run = functools.partial(subprocess.run, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    attempt = [sys.executable, "-c", "import torchvision"]
+    assert b"operator torchvision::nms does not exist" in run(attempt, capture_output=True).stderr
+    for _ in range(2):
+        run([sys.executable, "-c", declare[1]], check=True)
+    run(attempt, check=True)
+    assert (package / "__init__.py").read_text().count("_has_ops") == 1
+
+
 @pytest.mark.parametrize("arguments", [[], ["everything"]])
 def test_an_unknown_part_is_answered_with_the_usage(repo: Path, arguments: list[str]) -> None:
     result = subprocess.run([repo / "setup.sh", *arguments], capture_output=True, text=True)
@@ -189,17 +230,17 @@ def test_a_script_is_executable_and_bash_can_read_it(repo: Path, name: str) -> N
     subprocess.run(["bash", "-n", repo / name], check=True)
 
 
-def test_continuous_integration_runs_make_test_from_the_root(repo: Path, tmp_path: Path) -> None:
-    # A checkout whose `make test` says where it runs.
+def test_continuous_integration_runs_both_suites_from_the_root(repo: Path, tmp_path: Path) -> None:
+    # A checkout whose targets say where they run.
     (tmp_path / ".ci").mkdir()
     shutil.copy(repo / ".ci" / "run", tmp_path / ".ci")
-    (tmp_path / "Makefile").write_text("test:\n\t@pwd\n")
+    (tmp_path / "Makefile").write_text("test test-servers:\n\t@echo $@ in `pwd`\n")
     # The suite itself runs under make, which tells its children to say where they are.
     plain = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
     run = subprocess.run(
         [tmp_path / ".ci" / "run"], cwd="/", env=plain, capture_output=True, text=True, check=True
     )
-    assert run.stdout.strip() == str(tmp_path)
+    assert run.stdout.splitlines() == [f"test in {tmp_path}", f"test-servers in {tmp_path}"]
 
 
 def test_make_alone_lists_every_target_with_a_sentence(repo: Path) -> None:

@@ -231,23 +231,27 @@ def _captioned(leaf_actions: list[str]) -> Tree:
     )
 
 
+def _refined(tree: Tree, earlier=()) -> list[dict]:
+    saved: list[dict] = []
+    refinement.load({"backend": "extractive"}).refine(tree, earlier, saved.append)
+    return saved
+
+
 def test_a_segment_in_which_nothing_moves_has_no_action_and_no_actor():
-    refiner = refinement.load({"backend": "extractive"})
-    ((_, annotation),) = refiner.refine(_captioned(["hold still", "hold still"]), ())
-    assert set(annotation["action"].values()) == {NOT_APPLICABLE}
+    (line,) = _refined(_captioned(["hold still", "hold still"]))
+    assert set(line["gpt"]["action"].values()) == {NOT_APPLICABLE}
 
 
 def test_the_action_is_the_one_that_lasts_longest():
-    refiner = refinement.load({"backend": "extractive"})
     tree = _captioned(["hold still", "move the red shape up"])
-    ((node, annotation),) = refiner.refine(tree, ())
-    assert node == tree.root.node_id
-    assert annotation["action"] == {
+    (line,) = _refined(tree)
+    assert line["node_id"] == tree.root.node_id
+    assert line["gpt"]["action"] == {
         "brief": "move the red shape up",
         "detailed": "Move the red shape up.",
         "actor": "the red shape",
     }
-    assert list(refiner.refine(tree, {node})) == []
+    assert _refined(tree, [line]) == []
 
 
 # -- video files that are none -----------------------------------------------------------------

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import VJEPA2Config, VJEPA2Model
 
 from pipeline import embedding, presets, runner, vjepa
+from pipeline.ahead import read_ahead
 from pipeline.parquet import read_models, read_trees
 from pipeline.presets import PresetError
 from pipeline.store import RunStore
@@ -392,14 +393,14 @@ def test_what_reading_ahead_raises_comes_in_its_place():
 
     got = []
     with pytest.raises(OSError, match="the disk is gone"):
-        for item in vjepa.read_ahead(items(), 8):
+        for item in read_ahead(items(), 8):
             got.append(item)
     assert got == [0, 1, 2]
 
 
 def test_reading_ahead_stops_when_nobody_listens():
     made = []
-    ahead = vjepa.read_ahead((made.append(i) or i for i in itertools.count()), 4)
+    ahead = read_ahead((made.append(i) or i for i in itertools.count()), 4)
     assert [next(ahead), next(ahead)] == [0, 1]
     ahead.close()
     count = len(made)
@@ -504,7 +505,7 @@ def test_weights_that_lack_some_are_not_filled_with_random_ones(copy, frames):
     weights = load_file(copy / "model.safetensors")
     lacking = {k: v for k, v in weights.items() if not k.startswith("encoder.layer.1.")}
     save_file(lacking, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(PresetError, match=r"lacks \d+ of the encoder's weights"):
+    with pytest.raises(PresetError, match=r"lacks \d+ of the model's weights"):
         _encoder(copy).encode(frames)
 
 

@@ -57,7 +57,8 @@ class Question:
     """One request of its own: no conversation, nothing remembered.
 
     Attributes:
-        system: what holds for many questions; first, so that a server's prefix cache serves it
+        system: what holds for many questions, or ""; first, so that a server's prefix cache
+            serves it
         parts: the user's turn in its order: texts, pictures as JPEG or PNG, and at most one clip
         max_tokens: of the answer
         schema: a JSON schema that the answer is to follow, or None for free text
@@ -152,13 +153,16 @@ class Chat(Protocol):
         """Give back what it took; questions that are being asked end with ChatError."""
 
 
-def load(role: str, config: Mapping[str, Any], folder: Path | None = None) -> Chat:
+def load(
+    role: str, config: Mapping[str, Any], folder: Path | None = None, pictures: int = 0
+) -> Chat:
     """The chat model that a role's configuration names.
 
     Args:
         role: for messages: "caption" or "refine"
         config: with ``backend``, and the options of that backend's module
         folder: of the run, for logs; None for a temporary one
+        pictures: that a question has at most
 
     Raises:
         PresetError: an unknown backend or option, or a missing package
@@ -171,7 +175,7 @@ def load(role: str, config: Mapping[str, Any], folder: Path | None = None) -> Ch
     if backend == "vllm":
         from .vllm import VllmChat
 
-        return VllmChat(role, config, folder)
+        return VllmChat(role, config, folder, pictures)
     if backend == "transformers":
         from .local import LocalChat
 

@@ -6,6 +6,26 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from . import Answer
+
+
+def cost(answer: Answer) -> dict[str, int]:
+    """What an answer has cost, in plain data: requests, and tokens as the server counts them."""
+    return {
+        "requests": answer.tries,
+        "prompt_tokens": answer.usage.prompt,
+        "cached_tokens": answer.usage.cached,
+        "completion_tokens": answer.usage.completion,
+    }
+
+
+def without_thoughts(text: str) -> str:
+    """An answer in free text without the reasoning that some models put before it."""
+    _, closed, after = text.rpartition("</think>")
+    if not closed and after.lstrip().startswith("<think>"):
+        return ""  # it was cut off while thinking
+    return after.strip()
+
 
 def parse_json(text: str, schema: Mapping[str, Any]) -> Any:
     """The JSON object in an answer, checked against a schema.

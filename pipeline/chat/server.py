@@ -64,6 +64,8 @@ _THREADS = 4
 # Of a schema: what OpenAI's strict mode refuses, and others need to keep an answer from running on.
 _LENGTHS = ("minLength", "maxLength")
 
+# Of folders with pictures for servers on this machine, each for as long as a video is asked about.
+_FILES = "action100m-frames-"
 _STOPPED = "the asking was stopped"
 
 Result = TypeVar("Result")
@@ -74,8 +76,32 @@ def load_server(role: str, config: Mapping[str, Any]) -> ChatServer:
     chosen = options(role, config, **OPTIONS)
     if not chosen["model"]:
         raise PresetError(f"{role}: model is missing; give the name by which the server knows it")
+    for name in ("concurrency", "timeout", "retries", "context"):
+        if chosen[name] < (0 if name in ("retries", "context") else 1):
+            raise PresetError(f"{role}: {name} must not be {chosen[name]}")
+    base_url, key = _address(role, chosen["base_url"], chosen["key"])
+    settings = {k: v for k, v in chosen.items() if k not in ("base_url", "key", "model")}
+    return ChatServer(base_url, chosen["model"], key, **settings)
+
+
+def served_models(base_url: str, key: str) -> list[str]:
+    """The models that a server lists; none if it does not list them.
+
+    Args:
+        base_url, key: see :data:`OPTIONS`
+
+    Raises:
+        PresetError: the address is none, or there is no key for it
+        ChatError: the server does not answer, or refuses the key
+    """
+    address, secret = _address("server", base_url, key)
+    return [model.id for model in ChatServer(address, "", secret).listed]
+
+
+def _address(role: str, base_url: str, key_name: str) -> tuple[str, str | None]:
+    """Where a server is, and the key for it; PresetError for an address or key that is none."""
     base_url = (
-        chosen["base_url"]
+        base_url
         or os.environ.get("ACTION100M_BASE_URL")
         or os.environ.get("OPENAI_BASE_URL")
         or _OPENAI
@@ -90,17 +116,13 @@ def load_server(role: str, config: Mapping[str, Any]) -> ChatServer:
             f"{role}: base_url holds a user or password, which would be written into the run; "
             "put the key into an environment variable and its name into `key`"
         )
-    for name in ("concurrency", "timeout", "retries", "context"):
-        if chosen[name] < (0 if name in ("retries", "context") else 1):
-            raise PresetError(f"{role}: {name} must not be {chosen[name]}")
-    key = os.environ.get(chosen["key"]) if chosen["key"] else None
+    key = os.environ.get(key_name) if key_name else None
     if not key and address.hostname == urlsplit(_OPENAI).hostname:
         raise PresetError(
-            f"{role}: the environment variable {chosen['key'] or 'OPENAI_API_KEY'} holds no key "
-            f"for {base_url}; set it, or name another server with base_url or ACTION100M_BASE_URL"
+            f"{role}: the environment variable {key_name or 'OPENAI_API_KEY'} holds no key for "
+            f"{base_url}; set it, or name another server with base_url or ACTION100M_BASE_URL"
         )
-    settings = {k: v for k, v in chosen.items() if k not in ("base_url", "key", "model")}
-    return ChatServer(base_url, chosen["model"], key, **settings)
+    return base_url, key
 
 
 class ChatServer:
@@ -163,30 +185,31 @@ class ChatServer:
         Raises:
             ChatError: it does not
         """
-        self._served()
+        served = [model.id for model in self.listed]
+        if served and self.model not in served:
+            shown = ", ".join(served[:5]) + (" ..." if len(served) > 5 else "")
+            raise ChatError(
+                f"{self.base_url} does not serve the model {self.model!r}; it serves {shown}"
+            )
 
     @cached_property
-    def _listed(self) -> list[Any]:
-        return self._served()
-
-    def _served(self) -> list[Any]:
+    def listed(self) -> list[Any]:
+        """The server's own list of its models, each with ``id``; ChatError without a server."""
         import openai
 
         try:
             with openai.OpenAI(
-                base_url=self.base_url, api_key=self._key, max_retries=1, timeout=30
+                base_url=self.base_url,
+                api_key=self._key,
+                max_retries=1,
+                timeout=30,
+                http_client=openai.DefaultHttpxClient(trust_env=_is_elsewhere(self.base_url)),
             ) as client:
-                served = list(client.models.list())
+                return list(client.models.list())
         except openai.NotFoundError:
             return []  # not every server lists its models
         except openai.OpenAIError as error:
             raise ChatError(self._refusal(error)) from None
-        if served and self.model not in (names := [model.id for model in served]):
-            shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
-            raise ChatError(
-                f"{self.base_url} does not serve the model {self.model!r}; it serves {shown}"
-            )
-        return served
 
     def unload(self) -> None:
         """End what is being asked, with ChatError, and let go of the connections."""
@@ -202,7 +225,7 @@ class ChatServer:
         """Tokens that a prompt and its answer may have together."""
         if self._context:
             return self._context
-        for model in self._listed:
+        for model in self.listed:
             if model.id == self.model and (length := getattr(model, "max_model_len", None)):
                 return int(length)
         return USUAL_CONTEXT
@@ -233,6 +256,7 @@ class ChatServer:
                 api_key=self._key,
                 max_retries=2,
                 timeout=60,
+                http_client=openai.DefaultHttpxClient(trust_env=_is_elsewhere(self.base_url)),
             ) as client:
                 counted = client.post("/tokenize", body=body, cast_to=dict[str, Any])
                 return int(counted["count"])
@@ -272,9 +296,10 @@ class ChatServer:
                 on_answer(index, answers[index])
 
         loop = self._running_loop()
+        files = tempfile.TemporaryDirectory(prefix=_FILES) if self._images == "file" else None
         try:
             for index, question in enumerate(questions):
-                future = loop.submit(self._one, loop, question)
+                future = loop.submit(self._one, loop, question, files and Path(files.name))
                 running[future] = index
                 future.add_done_callback(finished.put)
                 # The waiting ones hold their pictures: no more of them than can be sent.
@@ -285,6 +310,8 @@ class ChatServer:
         finally:
             for future in list(running):
                 future.cancel()
+            if files is not None:
+                files.cleanup()
         return [answers[index] for index in sorted(answers)]
 
     def _running_loop(self) -> _Loop:
@@ -293,7 +320,7 @@ class ChatServer:
                 self._loop = _Loop(self.base_url, self._key, self._timeout, self._concurrency)
             return self._loop
 
-    async def _one(self, loop: _Loop, question: Question) -> Answer:
+    async def _one(self, loop: _Loop, question: Question, files: Path | None) -> Answer:
         """Ask until there is an answer or a reason why there is none."""
         import openai
 
@@ -308,7 +335,7 @@ class ChatServer:
                 sent = self._dialect.version
                 try:
                     completion = await loop.client.chat.completions.create(
-                        **self._request(question)
+                        **self._request(question, files)
                     )
                     self._answered = time.monotonic()
                     return _answer(completion, tries, self._answered - began)
@@ -348,7 +375,7 @@ class ChatServer:
             usual = min(_FIRST_WAIT * 2 ** (failures - 1), _LONGEST_WAIT) * random.uniform(0.5, 1.0)
             await asyncio.sleep(max(wait or 0.0, usual))
 
-    def _request(self, question: Question) -> dict[str, Any]:
+    def _request(self, question: Question, files: Path | None) -> dict[str, Any]:
         content: list[dict[str, Any]] = []
         extra: dict[str, Any] = {}
         for part in question.parts:
@@ -360,31 +387,18 @@ class ChatServer:
             else:
                 frames = part.frames if isinstance(part, Clip) else [part]
                 content += [
-                    {"type": "image_url", "image_url": {"url": self._image_url(frame)}}
+                    {"type": "image_url", "image_url": {"url": _image_url(frame, files)}}
                     for frame in frames
                 ]
+        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        if question.system:  # some templates take none beside pictures
+            messages.insert(0, {"role": "system", "content": question.system})
         request: dict[str, Any] = {
             "model": self.model,
-            "messages": [
-                {"role": "system", "content": question.system},
-                {"role": "user", "content": content},
-            ],
+            "messages": messages,
             **self._dialect.parameters(question),
         }
         return {**request, "extra_body": extra} if extra else request
-
-    def _image_url(self, image: bytes) -> str:
-        if self._images == "file":
-            name = f"{hashlib.sha256(image).hexdigest()[:32]}.{_kind(image)}"
-            path = Path(self._files.name) / name
-            if not path.exists():  # the same frame is in many segments
-                path.write_bytes(image)
-            return path.as_uri()
-        return f"data:image/{_kind(image)};base64,{base64.b64encode(image).decode()}"
-
-    @cached_property
-    def _files(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(prefix="action100m-frames-")
 
     def _reason(self, error: Exception) -> str:
         """One line, without the key, which some servers repeat."""
@@ -416,7 +430,11 @@ class _Loop:
 
         self._loop = asyncio.new_event_loop()
         self.client = openai.AsyncOpenAI(
-            base_url=base_url, api_key=key, max_retries=0, timeout=timeout
+            base_url=base_url,
+            api_key=key,
+            max_retries=0,
+            timeout=timeout,
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=_is_elsewhere(base_url)),
         )
         self.pace = _Pace(concurrency)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -576,6 +594,11 @@ def _tokenizer(name: str) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
+def _is_elsewhere(base_url: str) -> bool:
+    """Whether a server is on another machine; a proxy's idea of "this machine" is its own."""
+    return urlsplit(base_url).hostname not in ("localhost", "127.0.0.1", "::1")
+
+
 def _is_too_long(reason: str) -> bool:
     """Whether a server refuses a question for its length, in the words of vLLM, OpenAI, others."""
     said = "context.?(length|window)|prompt is too long|too many tokens"
@@ -607,6 +630,16 @@ def _answer(completion: Any, tries: int, seconds: float) -> Answer:
         tries=tries,
         seconds=round(seconds, 3),
     )
+
+
+def _image_url(image: bytes, files: Path | None) -> str:
+    """A picture in the address itself, or that of a file in this folder."""
+    if files is None:
+        return f"data:image/{_kind(image)};base64,{base64.b64encode(image).decode()}"
+    path = files / f"{hashlib.sha256(image).hexdigest()[:32]}.{_kind(image)}"
+    if not path.exists():  # the same frame is in many segments
+        path.write_bytes(image)
+    return path.as_uri()
 
 
 def _kind(image: bytes) -> str:

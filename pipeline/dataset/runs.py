@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
 RUN_METHOD = "action100m/annotate_videos"
+# A file in a run's folder: the App has no way to end an operator that runs.
+_STOP = "stop"
 
 
 class RunKeyError(ValueError):
@@ -92,6 +94,22 @@ def start_run(dataset: fo.Dataset, key: str, config: Mapping[str, Any]) -> None:
         dataset.register_run(key, run_config)
     declare(dataset, run_fields(key))
     save_light_view(dataset)
+
+
+def request_stop(folder: Path) -> None:
+    """Ask whoever works on a run to stop; what is finished stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _STOP).touch()
+
+
+def is_stopped(folder: Path) -> bool:
+    """Whether somebody asked for the run to stop."""
+    return (folder / _STOP).exists()
+
+
+def forget_stop(folder: Path) -> None:
+    """The run begins, or has ended."""
+    (folder / _STOP).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

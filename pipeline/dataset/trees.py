@@ -1,13 +1,14 @@
-"""The trees that a sample holds, in plain data."""
+"""The trees that samples hold."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..tree import Segment
-from .fields import GROUND_TRUTH, GROUND_TRUTH_LABELS, LABEL_TEXTS
+from ..tree import Segment, Tree
+from .fields import GROUND_TRUTH, GROUND_TRUTH_LABELS, LABEL_TEXTS, TRANSCRIPT_LABELS
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -112,3 +113,82 @@ def _set_levels(nodes: dict[str, dict[str, Any]]) -> None:
             seen.add(parent_id)
             parent_id = nodes[parent_id]["parent_id"]
         node["level"] = len(seen) - 1
+
+
+# Trees that are fetched together: with their captions a tree is some 0.4 MB.
+_AT_A_TIME = 32
+
+
+def stored_trees(
+    samples: fo.SampleCollection, name: str, metadata: bool = False
+) -> Iterator[tuple[str, Tree]]:
+    """(sample id, tree) of each sample that holds the tree, in the view's order.
+
+    The database is asked for the tree alone. FiftyOne's samples bring all label fields along, which
+    takes ten times as long.
+
+    Args:
+        name: "ground_truth" or a run key
+        metadata: whether to give the trees the samples' facts as Action100M's files have them; of
+            the transcript there are only the lines within the clip
+
+    Raises:
+        ValueError: a tree cannot be read; with the sample's id
+    """
+    from bson import ObjectId
+
+    field = f"{name}_tree"
+    wanted = dict.fromkeys((field, "video_uid", "filepath"), 1)
+    if metadata:
+        wanted |= dict.fromkeys((*_FACTS, "upload_date", "full_video_duration"), 1)
+        wanted |= {f"{TRANSCRIPT_LABELS}.detections.{each}": 1 for each in ("start", "label")}
+    collection = samples._root_dataset._sample_collection
+    ids = video_sample_ids(samples)
+    for at in range(0, len(ids), _AT_A_TIME):
+        chunk = ids[at : at + _AT_A_TIME]
+        query = {"_id": {"$in": [ObjectId(each) for each in chunk]}, f"{field}.nodes.0": _THERE}
+        found = {str(each["_id"]): each for each in collection.find(query, wanted)}
+        for sample_id in chunk:
+            if (document := found.get(sample_id)) is not None:
+                try:
+                    yield sample_id, _stored_tree(document, field, metadata)
+                except (ValueError, TypeError) as error:
+                    raise ValueError(f"the {field} of sample {sample_id}: {error}") from error
+
+
+_THERE = {"$exists": True}
+_FACTS = ("title", "description", "view_count", "like_count")
+
+
+def video_sample_ids(samples: fo.SampleCollection) -> list[str]:
+    """The ids of the videos; a clips view has several samples of each."""
+    if samples._is_clips:
+        return list(dict.fromkeys(samples.values("sample_id")))
+    return samples.values("id")
+
+
+def _stored_tree(document: Mapping[str, Any], field: str, metadata: bool) -> Tree:
+    tree = document[field]
+    uid = document.get("video_uid") or tree.get("video_uid") or Path(document["filepath"]).stem
+    facts: dict[str, Any] | None = None
+    if metadata:
+        facts = {name: document.get(name) for name in _FACTS}
+        seconds, uploaded = document.get("full_video_duration"), document.get("upload_date")
+        facts["duration"] = None if seconds is None else round(seconds)
+        facts["upload_date"] = uploaded.strftime("%Y%m%d") if uploaded else None
+        lines = (document.get(TRANSCRIPT_LABELS) or {}).get("detections") or ()
+        facts["transcript"] = [
+            {"time": str(line["start"]), "text": line["label"]}
+            for line in lines
+            if line.get("start") is not None
+        ] or None
+    return Tree.from_dict({"video_uid": uid, "nodes": tree["nodes"], "metadata": facts})
+
+
+def count_trees(samples: fo.SampleCollection, name: str) -> int:
+    """How many of the videos have the tree."""
+    from bson import ObjectId
+
+    ids = [ObjectId(each) for each in video_sample_ids(samples)]
+    query = {"_id": {"$in": ids}, f"{name}_tree.nodes.0": _THERE}
+    return samples._root_dataset._sample_collection.count_documents(query)

@@ -10,7 +10,7 @@ gets its name only after its first and last seconds were decoded, so what has th
 """
 
 from .run import DownloadEvent, DownloadSummary, download_videos
-from .settings import VIDEO_ID, DownloadError, DownloadSettings, read_id_list
+from .settings import VIDEO_ID, DownloadError, DownloadSettings, js_runtimes, read_id_list
 
 __all__ = [
     "VIDEO_ID",
@@ -19,5 +19,6 @@ __all__ = [
     "DownloadSettings",
     "DownloadSummary",
     "download_videos",
+    "js_runtimes",
     "read_id_list",
 ]

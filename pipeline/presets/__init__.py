@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 FOLDER = Path(__file__).parent
 #: The stages in their order; a preset says for each what fills its role.
 STAGES = ("embed", "segment", "caption", "refine")
+_ABOUT = ("description", "gpu_memory", "tried")
 
 
 class PresetError(ValueError):
@@ -21,7 +23,12 @@ class PresetError(ValueError):
 
 @dataclass(frozen=True)
 class Preset:
-    """A configuration for each stage; ``name`` is a file's stem, the rest is its content."""
+    """A configuration for each stage; ``name`` is a file's stem, the rest is its content.
+
+    Attributes:
+        gpu_memory: GiB that one GPU has to have; 0 = it needs none
+        tried: on what it has run, in a sentence
+    """
 
     name: str
     description: str
@@ -29,6 +36,8 @@ class Preset:
     segment: Mapping[str, Any]
     caption: Mapping[str, Any]
     refine: Mapping[str, Any]
+    gpu_memory: float = 0.0
+    tried: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON data."""
@@ -40,11 +49,15 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load(name: str | os.PathLike[str]) -> Preset:
+def load(name: str | os.PathLike[str], changes: Sequence[str] = ()) -> Preset:
     """The preset of that name, or from that YAML file.
 
+    Args:
+        changes: of options, each "role.option=value" with a YAML value; "role.backend=..." forgets
+            the role's other options, which are another backend's
+
     Raises:
-        PresetError: there is none, or the file is not a preset
+        PresetError: there is none, the file is not a preset, or a change is none
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
@@ -61,18 +74,46 @@ def load(name: str | os.PathLike[str]) -> Preset:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise PresetError(f"preset {path} is not readable as YAML: {reason}") from error
+    for change in changes:
+        content = _changed(content, change)
     return _checked(path, content)
+
+
+def _changed(content: Any, change: str) -> Any:
+    place, equals, text = change.partition("=")
+    role, *names = place.split(".")
+    if not (equals and names and all(names) and role in STAGES):
+        raise PresetError(f"{change!r} is no change; write for example refine.model=NAME")
+    try:
+        value = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError as error:
+        raise PresetError(f"{change!r}: the value is no YAML") from error
+    if not isinstance(content, dict):
+        return content
+    content = deepcopy(content)
+    if names == ["backend"]:
+        content[role] = {}
+    options = content.setdefault(role, {})
+    for name in names[:-1]:
+        options = options.setdefault(name, {})
+        if not isinstance(options, dict):
+            raise PresetError(f"{change!r}: {name} is a value and has no options")
+    options[names[-1]] = value
+    return content
 
 
 def _checked(path: Path, content: Any) -> Preset:
     if not isinstance(content, dict):
         raise PresetError(f"preset {path} is no mapping; start from a copy of embedded.yaml")
-    unknown = sorted(map(str, set(content) - {*STAGES, "description"}))
+    unknown = sorted(map(str, set(content) - {*STAGES, *_ABOUT}))
     if unknown:
         raise PresetError(
             f"preset {path} has unknown key(s) {', '.join(unknown)}; "
-            f"known are description, {', '.join(STAGES)}"
+            f"known are {', '.join((*_ABOUT, *STAGES))}"
         )
+    memory = content.get("gpu_memory") or 0
+    if isinstance(memory, bool) or not isinstance(memory, int | float) or memory < 0:
+        raise PresetError(f"preset {path}: gpu_memory must be a number of GiB, not {memory!r}")
     for role in STAGES:
         if not isinstance(content.get(role), dict):
             raise PresetError(f"preset {path} lacks a mapping {role!r}")
@@ -81,6 +122,8 @@ def _checked(path: Path, content: Any) -> Preset:
     return Preset(
         name=path.stem,
         description=str(content.get("description") or ""),
+        gpu_memory=float(memory),
+        tried=str(content.get("tried") or ""),
         **{role: content[role] for role in STAGES},
     )
 
