@@ -211,11 +211,19 @@ def _describe(dataset, sample):
 
 def _models(dataset, key):
     """Which model wrote a run's texts, by the first part of their field."""
-    models = getattr(dataset.get_run_info(key).config, "models", None) or {}
-    roles = {"plm_action": "caption", "plm_caption": "caption", "llama3_caption": "caption"}
-    return {
-        field: models[role] for field, role in {**roles, "gpt": "refine"}.items() if role in models
+    config = dataset.get_run_info(key).config
+    models = getattr(config, "models", None) or {}
+    caption = (getattr(config, "configuration", None) or {}).get("caption") or {}
+    segments = leaves = models.get("caption")
+    if caption.get("leaf"):  # two captioners, which the run names together
+        segments, leaves = caption.get("model"), caption["leaf"].get("model")
+    found = {
+        "plm_action": segments,
+        "plm_caption": segments,
+        "llama3_caption": leaves,
+        "gpt": models.get("refine"),
     }
+    return {field: model for field, model in found.items() if model}
 
 
 def _transcript(sample, fps):

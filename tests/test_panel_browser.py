@@ -53,10 +53,11 @@ def build_dataset(folder):
     sample["transcript_segments"] = trees_and_samples.transcript_labels(
         replace(tea, metadata={"transcript": TRANSCRIPT}), trees_and_samples.Clip(25, 600)
     )
-    sample["fine_agreement"] = {
-        s.node_id: {"iou": 1.0, "text": 0.1 * (i % 10)}
+    scores = {
+        s.node_id: {"match": s.node_id, "iou": 1.0, "text": 0.1 * (i % 10)}
         for i, s in enumerate(coarse(tea, 4).segments)
     }
+    sample["fine_agreement"] = {"reference": scores, "prediction": scores}
     sample.save()
     others = {
         # the tree of a longer video, as where a clip was downloaded and not the whole video

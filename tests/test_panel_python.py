@@ -142,14 +142,25 @@ def test_trees_come_with_their_models_agreement_and_whether_they_can_be_edited(
     get_trees, dataset, run
 ):
     sample = dataset.first()
-    sample["mine_agreement"] = {"a": {"iou": 1.0, "text": 0.5}}
+    sample["mine_agreement"] = {"prediction": {"a": {"iou": 1.0, "text": 0.5}}}
     sample.save()
     truth, mine = get_trees(sample.id)["trees"]
     assert (truth["editable"], truth["models"], truth["agreement"]) == (False, {}, None)
     assert mine["editable"] is True
     assert mine["models"]["plm_caption"] == mine["models"]["llama3_caption"] == "a captioner"
     assert mine["models"]["gpt"] == "a refiner"
-    assert mine["agreement"] == {"a": {"iou": 1.0, "text": 0.5}}
+    assert mine["agreement"] == {"prediction": {"a": {"iou": 1.0, "text": 0.5}}}
+
+
+def test_where_two_models_caption_each_text_has_its_own(get_trees, dataset, run):
+    caption = {"model": "org/segments", "leaf": {"model": "org/leaves"}}
+    models = {"caption": "segments and leaves", "refine": "a refiner"}
+    config = {"preset": "two", "models": models, "configuration": {"caption": caption}}
+    trees_and_samples.start_run(dataset, run, config)
+    found = get_trees(dataset.first().id)["trees"][1]["models"]
+    assert found["plm_caption"] == "org/segments"
+    assert found["llama3_caption"] == "org/leaves"
+    assert found["gpt"] == "a refiner"
 
 
 def test_the_transcript_comes_with_times(get_trees, dataset, fo):

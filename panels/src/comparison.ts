@@ -52,13 +52,11 @@ export function useComparison(
     by === "iou" ? shown.length > 1 : by === "text" ? hasTexts : true;
   const colourBy = available(wanted) ? wanted : "level";
   const scores = React.useMemo(() => {
-    // A run's texts are compared with the ground truth's, which has no score of its own: it takes
-    // that of the segment that matches best.
+    // A run carries the scores of both: of its own nodes, and of the ground truth's.
     const text = (tree: CaptionTree, node: TreeNode): number | null => {
-      if (tree.textAgreement) return tree.textAgreement.get(node.node_id) ?? null;
-      const scored = shown.find((t) => t.textAgreement);
-      const match = matchOf(tree, node);
-      return (scored && match && scored.textAgreement?.get(match.node.node_id)) ?? null;
+      const other = shown.find((t) => t !== tree);
+      const known = tree.textAgreement ?? other?.reverseTextAgreement;
+      return known?.get(node.node_id) ?? null;
     };
     const iou = (tree: CaptionTree, node: TreeNode): number | null =>
       shown.length > 1 ? (matchOf(tree, node)?.iou ?? 0) : null;

@@ -74,12 +74,14 @@ suite("reading Python's answer", () => {
     expect(video(NODES, { transcript: "text" }).transcript).toEqual([]);
   });
 
-  test("reads agreement by node in either shape, and none where there is no number", () => {
-    const read = tree(NODES, { agreement: { a: 0.5, b: { text: 0.25 }, c: null, d: { text: 7 } } });
+  test("reads the agreement of texts for both trees, and none where there is no number", () => {
+    const prediction = { a: { iou: 1, text: 0.5 }, b: { text: 0.25 }, c: { text: null }, d: 7 };
+    const read = tree(NODES, { agreement: { prediction, reference: { x: { text: 1 } } } });
     expect([...read.textAgreement!]).toEqual([
       ["a", 0.5],
       ["b", 0.25],
     ]);
+    expect([...read.reverseTextAgreement!]).toEqual([["x", 1]]);
     expect(tree().textAgreement).toBeNull();
     expect(tree(NODES, { agreement: "text" }).textAgreement).toBeNull();
   });

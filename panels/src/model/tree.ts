@@ -46,8 +46,10 @@ export interface CaptionTree {
   readonly editable: boolean;
   /** The model that wrote a text, by the first part of its field, where it is known. */
   readonly models: Readonly<Record<string, string>>;
-  /** How well texts agree with the ground truth's, 0 to 1, where that was computed. */
+  /** How well a run's texts agree with the ground truth's, 0 to 1, where that was computed. */
   readonly textAgreement: ReadonlyMap<string, number> | null;
+  /** The same for the ground truth's nodes, compared with this run's. */
+  readonly reverseTextAgreement: ReadonlyMap<string, number> | null;
   readonly byId: ReadonlyMap<string, TreeNode>;
   readonly children: ReadonlyMap<string, readonly TreeNode[]>;
   /** The nodes of each level in order of time. */
@@ -136,7 +138,8 @@ function readTree(value: unknown): CaptionTree {
         return name ? [[field, name]] : [];
       }),
     ),
-    textAgreement: readAgreement(fields.agreement),
+    textAgreement: readAgreement(fieldsOf(fields.agreement).prediction),
+    reverseTextAgreement: readAgreement(fieldsOf(fields.agreement).reference),
     byId: new Map(nodes.map((node) => [node.node_id, node])),
     children,
     levels,
@@ -144,12 +147,11 @@ function readTree(value: unknown): CaptionTree {
   };
 }
 
-/** By node id: a number, or an object whose `text` (or `similarity`) is one. */
+/** The texts' scores by node id, of what the comparison of a run stores for one of its two trees. */
 function readAgreement(value: unknown): ReadonlyMap<string, number> | null {
   const scores = Object.entries(fieldsOf(value)).flatMap(([id, entry]) => {
-    const { text, similarity } = fieldsOf(entry);
-    const score = [entry, text, similarity].find((v) => typeof v === "number");
-    return typeof score === "number" && score >= 0 && score <= 1 ? [[id, score] as const] : [];
+    const score = numberOf(fieldsOf(entry).text);
+    return score >= 0 && score <= 1 ? [[id, score] as const] : [];
   });
   return scores.length ? new Map(scores) : null;
 }
