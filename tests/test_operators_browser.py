@@ -70,3 +70,27 @@ def test_find_segments_opens_the_hits_as_clips(page, app):
     assert page.locator("[data-cy=looker]").count() == app.info["found"] == 1
     page.locator("[data-cy=looker]").get_by_text(MARKUP).wait_for()
     assert page.evaluate("window.hacked") is None
+
+
+def test_annotate_videos_is_filled_in_watched_and_seen_in_the_panel(page, app):
+    page.goto(f"{app.url}/datasets/{app.dataset}")
+    page.wait_for_selector("[data-cy=looker]", timeout=60_000)
+    page.keyboard.press("`")
+    page.get_by_placeholder("Search operations by name...").fill("annotate videos")
+    page.keyboard.press("Enter")
+    page.get_by_text("4 videos will be annotated.").wait_for()
+    page.get_by_label("Run key").or_(page.get_by_role("textbox").first).first.fill("9 lives")
+    page.get_by_role("combobox").first.fill("embedded")
+    page.keyboard.press("Enter")
+    page.get_by_text("the run key '9 lives' cannot name fields").wait_for()
+    page.get_by_role("textbox").first.fill("seen")
+    page.get_by_text("less what the run has already").or_(
+        page.get_by_text("whose lengths are not known yet")
+    ).wait_for()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("embed: video").first.wait_for()
+    page.get_by_text("seen: 4 videos done (0 of them before), 0 failed").wait_for(timeout=180_000)
+    page.keyboard.press("Escape")  # the dialog in which the progress was
+    page.locator("[data-cy=looker]").first.click()
+    page.get_by_text("Tree-of-Captions").first.click()
+    page.get_by_text("seen", exact=True).first.wait_for()
