@@ -80,11 +80,21 @@ class PipelineOperator(foo.Operator):
                 outputs.list(name, types.String(), label=name.capitalize())
         return types.Property(outputs, view=types.View(label=self.config.label))
 
-    def _call(self, samples, run_key, preset, resume, changes, delegate):
+    def __call__(self, samples, run_key, preset=None, resume=None, delegate=False, changes=()):
+        """Run the stages from Python and wait for them; each operator's class has an example.
+
+        Args:
+            samples: a dataset, or a view of the videos
+            run_key: names the run and its fields, ``<run_key>_tree`` first of all
+            preset: a preset's name, or the path of a YAML file; a run that goes on has its own
+            resume: whether the run is to go on; None = if no preset is given
+            delegate: whether to queue the work for ``fiftyone delegated launch``
+            changes: of the preset, like "refine.model=NAME"; a run that goes on has its own
+        """
         params = {
             "run_key": run_key,
             "preset": preset and _absolute(preset),
-            "resume": resume,
+            "resume": preset is None if resume is None else resume,
             "changes": list(changes),
         }
         return forms.call(self, samples, params, delegate)

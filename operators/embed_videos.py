@@ -4,7 +4,17 @@ from .annotating import PipelineOperator, config_of
 
 
 class EmbedVideos(PipelineOperator):
-    """Embeds videos and keeps the vectors with the run."""
+    """Embeds videos and keeps the vectors with the run.
+
+    Example::
+
+        import fiftyone as fo
+        import fiftyone.operators as foo
+
+        embed_videos = foo.get_operator("@action100m/action100m-fiftyone/embed_videos")
+        dataset = fo.load_dataset("action100m")
+        embed_videos(dataset.take(4), "baseline", "embedded")
+    """
 
     stages = ("embed",)
     done = "embedded"
@@ -20,25 +30,3 @@ class EmbedVideos(PipelineOperator):
             ),
             "grain",
         )
-
-    def __call__(self, samples, run_key, preset=None, resume=False, delegate=False, changes=()):
-        """Embed videos from Python.
-
-        Args:
-            samples: a dataset, or a view of the videos
-            run_key: names the run and its fields, ``<run_key>_tree`` first of all
-            preset: a preset's name, or the path of a YAML file; a run that goes on has its own
-            resume: whether ``run_key`` names a run that is to go on
-            delegate: whether to queue the work for ``fiftyone delegated launch``
-            changes: of the preset, like "refine.model=NAME"; a run that goes on has its own
-
-        Example::
-
-            import fiftyone as fo
-            import fiftyone.operators as foo
-
-            embed_videos = foo.get_operator("@action100m/action100m-fiftyone/embed_videos")
-            dataset = fo.load_dataset("action100m")
-            embed_videos(dataset.take(4), "baseline", "embedded")
-        """
-        return self._call(samples, run_key, preset, resume, changes, delegate)

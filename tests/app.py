@@ -101,6 +101,32 @@ def running_app(folder: Path, build: str, timeout: float = 120) -> Iterator[App]
             client.drop_database(environment["FIFTYONE_DATABASE_NAME"])
 
 
+PANEL = "[data-testid=tree-of-captions]"
+
+
+def open_panel(page: Any, app: App, sample_id: str) -> Any:
+    """Open a sample in a Playwright page, and the panel beside its video.
+
+    Not by the sample's address: on a busy machine the App can close it again while it loads.
+    """
+    page.goto(f"{app.url}/datasets/{app.dataset}")
+    page.wait_for_selector("[data-cy=looker]", timeout=60_000)
+    page.evaluate(f"() => __foo__.executeOperator('open_sample', {{id: '{sample_id}'}})")
+    page.wait_for_url(f"**id={sample_id}*")
+    page.wait_for_selector("[data-cy=modal-looker-container]", timeout=60_000)
+    show_panel(page)
+    return page
+
+
+def show_panel(page: Any) -> None:
+    """Open the panel in the modal that is open."""
+    page.click("[data-cy=panel-tab-tree_of_captions]")
+    page.wait_for_selector(PANEL)
+    # It docks beside the video, which mounts it a second time.
+    page.wait_for_selector("[data-cy=modal-looker-container]")
+    page.wait_for_selector(f"{PANEL} :is([role=tree], .message:not(:has(.spinner)))")
+
+
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as response:

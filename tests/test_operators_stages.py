@@ -225,7 +225,7 @@ def test_a_run_is_stopped_and_goes_on(foo, dataset, server):
     assert "stopped; run it again" in notified[-1]
     assert not _pipelines()
     before, server.seconds = len(server.requests), 0.0
-    operator(foo, "annotate_videos")(dataset, "mine", resume=True, preset=None)
+    operator(foo, "annotate_videos")(dataset, "mine")
     dataset.reload()
     assert len(dataset.exists("mine_tree")) == 2
     nodes = [len(sample.mine_tree["nodes"]) for sample in dataset]
@@ -268,7 +268,7 @@ def test_a_run_that_was_killed_in_a_stage_goes_on(foo, dataset, server, stage):
         )
     killer.join()
     server.seconds = 0.0
-    operator(foo, "annotate_videos")(dataset, "mine", resume=True, preset=None)
+    operator(foo, "annotate_videos")(dataset, "mine")
     dataset.reload()
     assert len(dataset.exists("mine_tree")) == 2
     assert not dataset.match_tags("mine_failed")

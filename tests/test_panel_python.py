@@ -41,11 +41,34 @@ def get_trees(fo, dataset):
     return call
 
 
-def test_the_panel_is_registered_for_the_modal(fo):
+@pytest.fixture
+def panel(fo, dataset):
+    """``panel(method, **params)``: what a method of the panel answers."""
+    import fiftyone.operators as foo
+
+    def call(method, **params):
+        params = {"__method__": method, "panel_id": "panel", "panel_state": {}, **params}
+        return foo.execute_operator(URI, {"dataset": dataset, "params": params}).result
+
+    return call
+
+
+@pytest.fixture
+def run(dataset, kit):
+    """The key of a run whose trees are the true ones."""
+    trees = list(kit.trees().values())[:2]
+    models = {"embed": "eyes", "caption": "a captioner", "refine": "a refiner"}
+    trees_and_samples.start_run(dataset, "mine", {"preset": "embedded", "models": models})
+    ids = dict(zip(*dataset.values(["video_uid", "id"]), strict=True))
+    trees_and_samples.save_run(dataset, "mine", trees, {}, ids, {})
+    return "mine"
+
+
+def test_the_panel_is_registered_for_the_modal_and_the_grid(fo):
     import fiftyone.operators as foo
 
     panel = foo.get_operator(URI)
-    assert panel.config.surfaces == "modal"
+    assert panel.config.surfaces == "grid modal"
     assert panel.resolve_panel_config()["label"] == "Tree-of-Captions"
 
 
@@ -55,7 +78,8 @@ def test_render_names_the_component_of_the_bundle_and_the_method_that_it_calls(f
     view = foo.get_operator(URI).render(None).to_json()["view"]
     assert view["component"] == "TreeOfCaptionsView"
     assert view["composite_view"] is True
-    assert view["get_trees"] == f"{URI}#get_trees"
+    for method in ("get_trees", "get_counts", "review", "open_clips", "open_sample", "annotate"):
+        assert view[method] == f"{URI}#{method}"
 
 
 def test_an_answer_has_the_trees_and_what_places_them_in_time(get_trees, dataset, kit):
@@ -112,3 +136,121 @@ def test_a_video_that_cannot_be_read_is_an_error(get_trees, dataset, fo, tmp_pat
     (tmp_path / "broken.mp4").write_bytes(b"not a video")
     dataset.add_sample(fo.Sample(filepath=str(tmp_path / "broken.mp4")))
     assert "could not be read" in get_trees(dataset.last().id)["error"]
+
+
+def test_trees_come_with_their_models_agreement_and_whether_they_can_be_edited(
+    get_trees, dataset, run
+):
+    sample = dataset.first()
+    sample["mine_agreement"] = {"prediction": {"a": {"iou": 1.0, "text": 0.5}}}
+    sample.save()
+    truth, mine = get_trees(sample.id)["trees"]
+    assert (truth["editable"], truth["models"], truth["agreement"]) == (False, {}, None)
+    assert mine["editable"] is True
+    assert mine["models"]["plm_caption"] == mine["models"]["llama3_caption"] == "a captioner"
+    assert mine["models"]["gpt"] == "a refiner"
+    assert mine["agreement"] == {"prediction": {"a": {"iou": 1.0, "text": 0.5}}}
+
+
+def test_where_two_models_caption_each_text_has_its_own(get_trees, dataset, run):
+    caption = {"model": "org/segments", "leaf": {"model": "org/leaves"}}
+    models = {"caption": "segments and leaves", "refine": "a refiner"}
+    config = {"preset": "two", "models": models, "configuration": {"caption": caption}}
+    trees_and_samples.start_run(dataset, run, config)
+    found = get_trees(dataset.first().id)["trees"][1]["models"]
+    assert found["plm_caption"] == "org/segments"
+    assert found["llama3_caption"] == "org/leaves"
+    assert found["gpt"] == "a refiner"
+
+
+def test_the_transcript_comes_with_times(get_trees, dataset, fo):
+    sample = dataset.first()
+    sample["transcript_segments"] = fo.TemporalDetections(
+        detections=[
+            fo.TemporalDetection(label="hello", support=[1, 50], start=0.0, end=2.1),
+            fo.TemporalDetection(label="there", support=[51, 75]),
+        ]
+    )
+    sample.save()
+    lines = get_trees(sample.id)["transcript"]
+    assert lines[0] == {"start": 0.0, "end": 2.1, "text": "hello"}
+    assert lines[1]["start"] == pytest.approx(50 / sample.metadata.frame_rate)
+
+
+def test_the_dataset_is_counted(panel, dataset, run):
+    counts = panel("get_counts")
+    assert counts["videos"] == 2
+    assert counts["trees"] == [
+        {"label": "With ground truth", "count": 2},
+        {"label": "With run mine", "count": 2},
+    ]
+
+
+def _refined(dataset):
+    sample = dataset.first()
+    return sample, next(n for n in sample["mine_tree"]["nodes"] if n["gpt"])
+
+
+def test_a_correction_is_kept_with_who_and_when_in_the_tree_and_the_labels(panel, dataset, run):
+    sample, node = _refined(dataset)
+    target = {"sample_id": sample.id, "tree": "mine", "node_id": node["node_id"]}
+    truth = sample["ground_truth_tree"]
+    said = {"flagged": True, "tags": ["late", " late", ""], "action": "sow", "actor": None}
+    answer = panel("review", **target, **said)
+    assert answer["sample_id"] == sample.id and "error" not in answer
+
+    dataset.reload()
+    sample = dataset[sample.id]
+    changed = next(n for n in sample["mine_tree"]["nodes"] if n["node_id"] == node["node_id"])
+    assert changed["gpt"]["action"]["brief"] == "sow"
+    assert changed["gpt"]["action"]["actor"] == node["gpt"]["action"]["actor"]
+    review = changed["review"]
+    assert review["flagged"] and review["tags"] == ["late"] and review["by"]
+    assert review["at"].endswith("+00:00")
+    assert review["before"] == {"gpt.action.brief": node["gpt"]["action"]["brief"]}
+    (label,) = (d for d in sample["mine_action_brief"].detections if d.node_id == node["node_id"])
+    assert label.label == "sow" and set(label.tags) == {"flagged", "late"}
+    assert sample["ground_truth_tree"] == truth
+
+    # Taken back: the model's text stands, and the labels lose what was said, not other tags.
+    label.tags.append("other")
+    sample.save()
+    panel("review", **target, flagged=False, tags=[], action=node["gpt"]["action"]["brief"])
+    sample.reload()
+    changed = next(n for n in sample["mine_tree"]["nodes"] if n["node_id"] == node["node_id"])
+    assert changed["review"]["before"] == {}
+    (label,) = (d for d in sample["mine_action_brief"].detections if d.node_id == node["node_id"])
+    assert label.label == node["gpt"]["action"]["brief"] and label.tags == ["other"]
+
+
+def test_a_leaf_is_corrected_where_its_action_is(panel, dataset, run):
+    sample = dataset.first()
+    leaf = next(n for n in sample["mine_tree"]["nodes"] if not n["gpt"])
+    target = {"sample_id": sample.id, "tree": "mine", "node_id": leaf["node_id"]}
+    panel("review", **target, flagged=False, tags=[], action="lift the lid", actor="a hand")
+    sample.reload()
+    changed = next(n for n in sample["mine_tree"]["nodes"] if n["node_id"] == leaf["node_id"])
+    assert changed["plm_action"] == "lift the lid"
+    assert changed["gpt"] is None
+
+
+def test_what_cannot_be_reviewed_is_an_error_that_says_why(panel, dataset, run):
+    sample, node = _refined(dataset)
+    target = {"sample_id": sample.id, "tree": "mine", "node_id": node["node_id"], "tags": []}
+    refused = {
+        "never changed": {**target, "tree": "ground_truth"},
+        "no tree of a run": {**target, "tree": "other"},
+        "changed meanwhile": {**target, "node_id": "gone"},
+        "cannot be empty": {**target, "action": "  "},
+    }
+    for reason, params in refused.items():
+        assert reason in panel("review", **params)["error"]
+    assert dataset[sample.id]["mine_tree"] == sample["mine_tree"]
+
+
+def test_clips_of_another_tree_or_of_nothing_are_an_error(panel, dataset):
+    target = {"sample_id": dataset.first().id, "tree": "ground_truth"}
+    assert "within this clip" in panel("open_clips", **target, node_ids=[])["error"]
+    assert "error" in panel("open_clips", **{**target, "tree": "none"}, node_ids=[])
+    node_ids = [n["node_id"] for n in dataset.first()["ground_truth_tree"]["nodes"][1:3]]
+    assert panel("open_clips", **target, node_ids=node_ids) == {"clips": 2}

@@ -1,45 +1,47 @@
 import * as React from "react";
-import { Details } from "./Details";
 import {
-  type Player,
+  type Surface,
   useDockBesideVideo,
-  useFrame,
-  usePlayer,
   usePython,
   useRefreshes,
   useSampleId,
-  useSeek,
+  useSurface,
 } from "./fiftyone";
-import { Icicle, type Scale } from "./Icicle";
+import { readVideo, type Video } from "./model/tree";
 import style from "./style.css";
-import {
-  type CaptionTree,
-  endsBeyond,
-  formatTime,
-  frameAt,
-  nodesBeyond,
-  readVideo,
-  rowsOf,
-  ticks,
-  timeOf,
-  type TreeNode,
-  type Video,
-} from "./tree";
+import { Workbench } from "./Workbench";
+
+/** The names to call the Python panel's methods by. */
+export interface Methods {
+  readonly get_trees: string;
+  readonly get_counts: string;
+  readonly review: string;
+  readonly open_clips: string;
+  readonly open_sample: string;
+  readonly annotate: string;
+}
 
 interface Props {
-  /** What the Python panel's `render` returned: `get_trees` is the name to call that method by. */
-  readonly schema: { readonly view: { readonly get_trees: string } };
+  /** What the Python panel's `render` returned. */
+  readonly schema: { readonly view: Methods };
 }
 
 export function TreeOfCaptions({ schema }: Props) {
-  useDockBesideVideo("tree_of_captions");
-  const sampleId = useSampleId();
-  const { answer, reload } = useTrees(schema.view.get_trees, sampleId);
-  const [runName, setRunName] = React.useState<string | null>(null);
+  useDockBesideVideo();
+  const surface = useSurface();
+  const sampleId = useSampleId(surface);
+  const python = usePython();
+  const { answer, reload, replace } = useTrees(python(schema.view.get_trees), sampleId);
   return (
-    <div className="a100m" data-testid="tree-of-captions">
+    <div className="a100m" data-testid="tree-of-captions" data-surface={surface}>
       <style>{style}</style>
-      <Content key={sampleId} {...{ answer, reload, runName, setRunName }} />
+      <div className="panel">
+        <Content
+          key={sampleId}
+          {...{ answer, reload, replace, surface, sampleId, python }}
+          methods={schema.view}
+        />
+      </div>
     </div>
   );
 }
@@ -50,11 +52,21 @@ type Answer = Video | { readonly error: string };
 const cache = new Map<string, Video>();
 const CACHED_VIDEOS = 20;
 
-function useTrees(method: string, sampleId: string | null) {
-  const callPython = usePython(method);
+function remember(sampleId: string, video: Video): void {
+  const [oldest] = cache.keys();
+  if (oldest !== undefined && cache.size >= CACHED_VIDEOS) cache.delete(oldest);
+  cache.set(sampleId, video);
+}
+
+function useTrees(
+  callPython: (params: Readonly<Record<string, unknown>>) => Promise<unknown>,
+  sampleId: string | null,
+) {
   const refreshes = useRefreshes();
   const [attempt, setAttempt] = React.useState(0);
   const [loaded, setLoaded] = React.useState<{ sampleId: string; answer: Answer } | null>(null);
+  const call = React.useRef(callPython);
+  call.current = callPython;
 
   const generation = `${refreshes} ${attempt}`;
   const knownGeneration = React.useRef(generation);
@@ -70,253 +82,149 @@ function useTrees(method: string, sampleId: string | null) {
       return undefined;
     }
     let wanted = true;
-    void callPython({ sample_id: sampleId }).then((result) => {
+    void call.current({ sample_id: sampleId }).then((result) => {
       const answer = readVideo(result);
-      if (!("error" in answer)) {
-        const [oldest] = cache.keys();
-        if (oldest !== undefined && cache.size >= CACHED_VIDEOS) cache.delete(oldest);
-        cache.set(sampleId, answer);
-      }
+      if (!("error" in answer)) remember(sampleId, answer);
       if (wanted) setLoaded({ sampleId, answer });
     });
     return () => {
       wanted = false;
     };
-  }, [callPython, sampleId, generation]);
+  }, [sampleId, generation]);
 
   const reload = React.useCallback(() => {
     setLoaded(null);
     setAttempt((n) => n + 1);
   }, []);
-  return { answer: loaded?.sampleId === sampleId ? loaded.answer : null, reload };
+  const replace = React.useCallback((id: string, video: Video) => {
+    remember(id, video);
+    setLoaded({ sampleId: id, answer: video });
+  }, []);
+  return { answer: loaded?.sampleId === sampleId ? loaded.answer : null, reload, replace };
 }
 
-interface ContentProps {
+export interface ContentProps {
   readonly answer: Answer | null;
-  readonly reload: () => void;
-  /** The run that was chosen last, which stays chosen from video to video. */
-  readonly runName: string | null;
-  readonly setRunName: (name: string) => void;
+  readonly surface: Surface;
+  readonly sampleId: string | null;
+  readonly methods: Methods;
+  readonly python: ReturnType<typeof usePython>;
+  reload(): void;
+  /** Put what Python has changed in place of what was read before. */
+  replace(sampleId: string, video: Video): void;
 }
 
-function Content({ answer, reload, runName, setRunName }: ContentProps) {
+function Content(props: ContentProps) {
+  const { answer, surface, sampleId, methods, python, reload } = props;
+  if (sampleId === null) return <NothingSelected getCounts={python(methods.get_counts)} />;
   if (answer === null) {
     return (
-      <div className="message" role="status">
+      <Message role="status">
         <span className="spinner" /> Loading the trees…
-      </div>
+        <button type="button" className="quiet" onClick={reload}>
+          Ask again
+        </button>
+      </Message>
     );
   }
   if ("error" in answer) {
     return (
-      <div className="message" role="alert">
-        <h2>The trees could not be loaded</h2>
+      <Message role="alert" title="The trees could not be loaded">
         <p>{answer.error}</p>
         <button type="button" onClick={reload}>
           Retry
         </button>
-      </div>
+      </Message>
     );
   }
-  if (answer.trees.length === 0) {
-    return (
-      <div className="message" role="status">
-        <h2>No trees yet</h2>
-        <p>
-          Make one for this video with the operator <code>annotate_videos</code>, or load
-          Action100M’s annotations into the dataset.
-        </p>
+  if (answer.trees.length === 0) return <NoTrees {...props} title={answer.title} />;
+  return <Workbench key={surface} {...props} sampleId={sampleId} video={answer} />;
+}
+
+function Message(props: { role: "status" | "alert"; title?: string; children: React.ReactNode }) {
+  return (
+    <div className="message" role={props.role}>
+      {props.title && <h2>{props.title}</h2>}
+      {props.children}
+    </div>
+  );
+}
+
+function NoTrees(props: ContentProps & { title: string }) {
+  const { methods, python, sampleId, reload } = props;
+  const [problem, setProblem] = React.useState<string | null>(null);
+  const annotate = async () =>
+    setProblem(errorOf(await python(methods.annotate)({ sample_id: sampleId })));
+  return (
+    <Message role="status" title="No trees yet">
+      <p>
+        “{props.title}” has no Tree-of-Captions. Make one with the operator{" "}
+        <code>annotate_videos</code>, or load Action100M’s annotations into the dataset.
+      </p>
+      <p className="actions">
+        <button type="button" className="primary" onClick={() => void annotate()}>
+          Annotate this video
+        </button>
         <button type="button" onClick={reload}>
           Look again
         </button>
-      </div>
-    );
-  }
-  return <Trees video={answer} {...{ reload, runName, setRunName }} />;
+      </p>
+      {problem && <p className="warning">{problem}</p>}
+    </Message>
+  );
 }
 
-const GROUND_TRUTH = "ground_truth";
+/** The sentence of an answer that is an error. */
+export function errorOf(answer: unknown): string | null {
+  const { error } = (answer ?? {}) as { error?: unknown };
+  return typeof error === "string" ? error : null;
+}
 
-type TreesProps = Omit<ContentProps, "answer"> & { readonly video: Video };
+interface Counts {
+  readonly dataset?: string;
+  readonly videos?: number;
+  readonly trees?: readonly { readonly label: string; readonly count: number }[];
+  readonly error?: string;
+}
 
-function Trees({ video, reload, runName, setRunName }: TreesProps) {
-  const { player, problem } = usePlayer();
-  const [wholeTrees, setWholeTrees] = React.useState(false);
-  const [selection, setSelection] = React.useState<{ tree: string; node: TreeNode } | null>(null);
-
-  const runs = video.trees.filter((tree) => tree.name !== GROUND_TRUTH);
-  const run = runs.find((tree) => tree.name === runName) ?? runs[0];
-  const shown = video.trees.filter((tree) => tree.name === GROUND_TRUTH || tree === run);
-  const late = shown.filter((tree) => endsBeyond(tree.end, video));
-
-  const [columns, { width: wide, height: high }] = useSize<HTMLDivElement>();
-  const [timeline, { width: outer }] = useSize<HTMLDivElement>();
-  const beside = wide > 1.5 * high; // the details are beside the timeline, or under it
-  const timelineHeight = Math.floor(beside ? high : high * 0.64);
-  const span = wholeTrees
-    ? Math.max(video.duration, ...shown.map((tree) => tree.end))
-    : video.duration;
-  const width = Math.max(outer - 2 * MARGIN, 0);
-  const depth = Math.max(...shown.map((tree) => tree.levels.length - 1));
-  const scale = React.useMemo<Scale>(() => ({ span, width, depth }), [span, width, depth]);
-  const rowsHeight = timelineHeight - RULER_HEIGHT - shown.length * HEADING_HEIGHT - MARGIN;
-  const rows = rowsOf(shown, span, width, rowsHeight);
-
-  const onSelect = React.useCallback(
-    (tree: CaptionTree, node: TreeNode) => setSelection({ tree: tree.name, node }),
-    [],
-  );
-  const seekToFrame = useSeek(player);
-  const seek = React.useCallback(
-    (time: number) => {
-      if (!problem) seekToFrame(frameAt(time, video));
-    },
-    [seekToFrame, problem, video],
-  );
-  const onSeek = React.useCallback((node: TreeNode) => seek(node.start), [seek]);
-  const selectedTree = shown.find((tree) => tree.name === selection?.tree) ?? null;
-
+/** Beside the grid, until a sample is selected. */
+function NothingSelected(props: {
+  getCounts: (params: Readonly<Record<string, unknown>>) => Promise<unknown>;
+}) {
+  const refreshes = useRefreshes();
+  const [counts, setCounts] = React.useState<Counts | null>(null);
+  const call = React.useRef(props.getCounts);
+  React.useEffect(() => {
+    let wanted = true;
+    void call.current({}).then((answer) => wanted && setCounts((answer ?? {}) as Counts));
+    return () => {
+      wanted = false;
+    };
+  }, [refreshes]);
   return (
-    <>
-      <header>
-        <h2 title={video.title}>{video.title}</h2>
-        <button type="button" className="quiet" title="Read the trees again" onClick={reload}>
-          Reload
-        </button>
-      </header>
-      {problem && (
-        <p className="note" role="status">
-          {problem}
-        </p>
-      )}
-      {late.length > 0 && (
-        <p className="note" role="note">
-          <span>{beyondNote(late, video, wholeTrees)}</span>
-          <button type="button" onClick={() => setWholeTrees(!wholeTrees)}>
-            {wholeTrees ? "Show the clip only" : "Show all"}
-          </button>
-        </p>
-      )}
-      <div className={beside ? "columns beside" : "columns"} ref={columns}>
-        <div className="timeline" ref={timeline} style={{ maxHeight: timelineHeight }}>
-          <div className="canvas" style={{ marginInline: MARGIN, width }}>
-            <Ruler scale={scale} onSeek={seek} />
-            {shown.map((tree, i) => (
-              <React.Fragment key={tree.name}>
-                <div className="heading">
-                  {tree.name !== GROUND_TRUTH && "Run"}
-                  {tree === run && runs.length > 1 ? (
-                    <select
-                      aria-label="Run"
-                      value={tree.name}
-                      onChange={(event) => setRunName(event.target.value)}
-                    >
-                      {runs.map((r) => (
-                        <option key={r.name} value={r.name}>
-                          {r.label}
-                        </option>
-                      ))}
-                    </select>
-                  ) : (
-                    <strong>{tree.label}</strong>
-                  )}
-                  <span className="size">{sizeOf(tree)}</span>
-                </div>
-                <Icicle
-                  tree={tree}
-                  scale={scale}
-                  rows={rows[i]!}
-                  selected={tree === selectedTree && selection ? selection.node : null}
-                  player={player}
-                  fps={video.fps}
-                  onSelect={onSelect}
-                  onSeek={onSeek}
-                />
-              </React.Fragment>
+    <Message role="status" title="Select a video to see its trees">
+      <p>
+        Tick the box of a video in the grid; its trees appear here. Open it to see them beside the
+        video.
+      </p>
+      {counts?.error && <p className="warning">{counts.error}</p>}
+      {counts && !counts.error && (
+        <table data-testid="counts">
+          <caption>{counts.dataset}</caption>
+          <tbody>
+            <tr>
+              <th scope="row">Videos</th>
+              <td>{counts.videos}</td>
+            </tr>
+            {counts.trees?.map(({ label, count }) => (
+              <tr key={label}>
+                <th scope="row">{label}</th>
+                <td>{count}</td>
+              </tr>
             ))}
-            {span > video.duration && (
-              <div className="beyond" style={{ left: (video.duration / span) * width }} />
-            )}
-            <Playhead player={player} fps={video.fps} scale={scale} />
-          </div>
-        </div>
-        <Details
-          video={video}
-          tree={selectedTree}
-          node={selectedTree && selection ? selection.node : null}
-        />
-      </div>
-    </>
+          </tbody>
+        </table>
+      )}
+    </Message>
   );
-}
-
-const MARGIN = 12;
-const RULER_HEIGHT = 38;
-const HEADING_HEIGHT = 30;
-
-function sizeOf(tree: CaptionTree): string {
-  const count = `${tree.byId.size} ${tree.byId.size === 1 ? "segment" : "segments"}`;
-  const levels = `${tree.levels.length} ${tree.levels.length === 1 ? "level" : "levels"}`;
-  return `${count}, ${levels}${tree.fromLabels ? ", rebuilt from labels" : ""}`;
-}
-
-function beyondNote(late: readonly CaptionTree[], video: Video, shown: boolean): string {
-  const parts = late.map((tree) => {
-    const hidden = nodesBeyond(tree, video);
-    const count = `${hidden} ${hidden === 1 ? "segment" : "segments"}`;
-    return `${tree.label} goes on to ${formatTime(tree.end)}${shown ? "" : ` (${count} not shown)`}`;
-  });
-  return `This clip ends at ${formatTime(video.duration)}. ${parts.join(", ")}.`;
-}
-
-const Ruler = React.memo(function Ruler(props: { scale: Scale; onSeek: (time: number) => void }) {
-  const { span, width } = props.scale;
-  const onClick = (event: React.MouseEvent<HTMLDivElement>) => {
-    const { left } = event.currentTarget.getBoundingClientRect();
-    props.onSeek(((event.clientX - left) / width) * span);
-  };
-  return (
-    <div className="ruler" aria-hidden="true" onClick={onClick}>
-      {ticks(span, width).map(({ time, label }) => (
-        <span key={label} style={{ left: (time / span) * width }}>
-          {(time / span) * width < width - 36 ? label : null}
-        </span>
-      ))}
-    </div>
-  );
-});
-
-/** Redraws with every frame, alone. */
-function Playhead(props: { player: Player | null; fps: number; scale: Scale }) {
-  const frame = useFrame(props.player);
-  if (frame === null) return null;
-  const time = timeOf(frame, props.fps);
-  const { span, width } = props.scale;
-  const x = (time / span) * width;
-  return (
-    <div
-      className={x > width / 2 ? "playhead left" : "playhead"}
-      data-testid="playhead"
-      data-time={time.toFixed(3)}
-      style={{ transform: `translateX(${x}px)` }}
-    >
-      <output>{formatTime(time, 1)}</output>
-    </div>
-  );
-}
-
-function useSize<E extends Element>() {
-  const element = React.useRef<E>(null);
-  const [size, setSize] = React.useState({ width: 0, height: 0 });
-  React.useLayoutEffect(() => {
-    const measured = element.current;
-    if (!measured) return undefined;
-    const measure = () =>
-      setSize({ width: measured.clientWidth, height: measured.clientHeight });
-    measure(); // before the first paint; the observer calls back after it
-    const observer = new ResizeObserver(measure);
-    observer.observe(measured);
-    return () => observer.disconnect();
-  }, []);
-  return [element, size] as const;
 }

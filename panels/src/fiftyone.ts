@@ -6,14 +6,22 @@
  * only be called where it is empty.
  */
 import * as React from "react";
+import { Store } from "./store";
+import type { Theme } from "./model/colours";
 
 /** The App's player of the open video, as far as the panel uses it. */
 export interface Player {
   readonly frameNumber: number;
-  readonly state: { readonly loaded: boolean };
+  readonly state: {
+    readonly loaded: boolean;
+    readonly playing?: boolean;
+    readonly options?: { readonly playbackRate?: number };
+  };
   seekToFrame(frame: number): void;
+  play(): void;
+  pause(): void;
   /** Calls back whenever the field of the player's state changes; returns what ends that. */
-  subscribeToState(field: "frameNumber" | "loaded", callback: () => void): () => void;
+  subscribeToState(field: "frameNumber" | "loaded" | "playing", callback: () => void): () => void;
   addEventListener(type: "load", callback: () => void): void;
   removeEventListener(type: "load", callback: () => void): void;
 }
@@ -25,6 +33,7 @@ interface RecoilValue<T> {
 }
 
 interface SpaceNode {
+  readonly id: string;
   readonly type: string | null;
   readonly parent?: SpaceNode;
   readonly children: readonly SpaceNode[];
@@ -58,8 +67,11 @@ interface AppGlobals {
     readonly modalLooker: RecoilValue<Partial<Player> | null | undefined>;
     readonly nullableModalSampleId: RecoilValue<string | null | undefined>;
     readonly refresher: RecoilValue<number>;
+    /** The ids of the samples that are selected in the grid. */
+    readonly selectedSamples: RecoilValue<ReadonlySet<string> | ReadonlyMap<string, unknown>>;
     readonly ModalMode: { readonly ANNOTATE: string };
     useModalMode(): string;
+    useModalModeController(): { activateExploreMode(): void };
   };
   /** @fiftyone/operators */
   readonly __foo__: { usePanelEvent(): PanelEvent };
@@ -84,7 +96,15 @@ interface AppGlobals {
 
 const NEEDED: { readonly [G in keyof AppGlobals]: readonly (keyof AppGlobals[G])[] } = {
   recoil: ["useRecoilValue"],
-  __fos__: ["modalLooker", "nullableModalSampleId", "refresher", "ModalMode", "useModalMode"],
+  __fos__: [
+    "modalLooker",
+    "nullableModalSampleId",
+    "refresher",
+    "selectedSamples",
+    "ModalMode",
+    "useModalMode",
+    "useModalModeController",
+  ],
   __foo__: ["usePanelEvent"],
   __fosp__: ["Layout", "usePanelId", "useSpaces"],
   __fop__: ["PluginComponentType", "registerComponent"],
@@ -113,9 +133,20 @@ export function registerComponent<P>(name: string, component: React.ComponentTyp
   });
 }
 
-/** The id of the sample that the modal shows. */
-export function useSampleId(): string | null {
-  return app.recoil.useRecoilValue(app.__fos__.nullableModalSampleId) ?? null;
+export type Surface = "grid" | "modal";
+
+/** Whether the panel is beside the grid or beside the open sample. */
+export function useSurface(): Surface {
+  const id = app.__fosp__.usePanelId();
+  const { spaces } = app.__fosp__.useSpaces(MODAL_SPACES);
+  return findSpace(spaces.root, (node) => node.id === id) ? "modal" : "grid";
+}
+
+/** The sample that the modal shows; beside the grid the one that was selected last. */
+export function useSampleId(surface: Surface): string | null {
+  const open = app.recoil.useRecoilValue(app.__fos__.nullableModalSampleId) ?? null;
+  const selected = app.recoil.useRecoilValue(app.__fos__.selectedSamples);
+  return surface === "modal" ? open : ([...selected.keys()].at(-1) ?? null);
 }
 
 /** A number that changes whenever the App reloads its samples, as operators ask it to. */
@@ -123,36 +154,46 @@ export function useRefreshes(): number {
   return app.recoil.useRecoilValue(app.__fos__.refresher);
 }
 
-export type PlayerState =
-  | { readonly player: Player; readonly problem: null }
-  | { readonly player: null; readonly problem: string | null };
+export interface PlayerState {
+  readonly player: Player | null;
+  /** Why there is none to follow and steer; null while it is loading. */
+  readonly problem: string | null;
+  /** Leaves Annotate mode, where that is the problem. */
+  readonly leaveAnnotateMode: (() => void) | null;
+}
 
-/** The player, or why there is none to follow and steer (null while it is loading). */
-export function usePlayer(): PlayerState {
+/** The player of the open video, or why there is none. */
+export function usePlayer(surface: Surface): PlayerState {
   const looker = app.recoil.useRecoilValue(app.__fos__.modalLooker);
   const annotating = app.__fos__.useModalMode() === app.__fos__.ModalMode.ANNOTATE;
+  const { activateExploreMode } = app.__fos__.useModalModeController();
   return React.useMemo<PlayerState>(() => {
+    const none = { player: null, problem: null, leaveAnnotateMode: null };
+    if (surface === "grid") return none;
     // In Annotate mode another player is on screen and this one stands still.
     if (annotating) {
       return {
         player: null,
         problem:
-          "Annotate mode has a player of its own, which this panel can neither follow nor steer. Switch to Explore to see the trees in step with the video.",
+          "Annotate mode has a player of its own, which this panel can neither follow nor steer.",
+        leaveAnnotateMode: activateExploreMode,
       };
     }
-    if (!looker) return { player: null, problem: null };
-    if (isPlayer(looker)) return { player: looker, problem: null };
+    if (!looker) return none;
+    if (isPlayer(looker)) return { ...none, player: looker };
     return {
-      player: null,
+      ...none,
       problem:
         "This version of FiftyOne does not let panels follow or steer the video (needs FiftyOne 1.22).",
     };
-  }, [looker, annotating]);
+  }, [surface, looker, annotating, activateExploreMode]);
 }
 
 function isPlayer(looker: Partial<Player>): looker is Player {
   return (
     typeof looker.seekToFrame === "function" &&
+    typeof looker.play === "function" &&
+    typeof looker.pause === "function" &&
     typeof looker.subscribeToState === "function" &&
     typeof looker.addEventListener === "function" &&
     typeof looker.frameNumber === "number" &&
@@ -160,24 +201,51 @@ function isPlayer(looker: Partial<Player>): looker is Player {
   );
 }
 
-/** The frame on screen, playing or paused; null where there is no player. */
-export function useFrame(player: Player | null): number | null {
-  const [frame, setFrame] = React.useState<number | null>(player?.frameNumber ?? null);
+/** Where the video is. */
+export interface Playhead {
+  /** The frame on screen; null where there is no player. */
+  readonly frame: Store<number | null>;
+  /** Seconds; while the video plays also between two frames, so that a line can glide. */
+  readonly time: Store<number | null>;
+}
+
+/** Follows the player. */
+export function usePlayhead(player: Player | null, fps: number): Playhead {
+  const playhead = React.useMemo<Playhead>(
+    () => ({ frame: new Store<number | null>(null), time: new Store<number | null>(null) }),
+    [],
+  );
   React.useEffect(() => {
     if (!player) {
-      setFrame(null);
+      playhead.frame.set(null);
+      playhead.time.set(null);
       return undefined;
     }
-    const update = () => setFrame(player.frameNumber);
+    let [seenAt, request] = [0, 0];
+    const glide = () => {
+      const { playing, options } = player.state;
+      const passed = ((performance.now() - seenAt) / 1000) * (options?.playbackRate ?? 1);
+      // Not beyond the next frame: the video may be waiting for data.
+      const beyond = playing ? Math.min(passed, 1 / fps) : 0;
+      playhead.time.set((player.frameNumber - 1) / fps + beyond);
+      request = playing ? requestAnimationFrame(glide) : 0;
+    };
+    const update = () => {
+      seenAt = performance.now();
+      cancelAnimationFrame(request);
+      glide();
+      playhead.frame.set(player.frameNumber);
+    };
     update();
     const unsubscribe = player.subscribeToState("frameNumber", update);
     player.addEventListener("load", update);
     return () => {
+      cancelAnimationFrame(request);
       unsubscribe();
       player.removeEventListener("load", update);
     };
-  }, [player]);
-  return frame;
+  }, [player, fps, playhead]);
+  return playhead;
 }
 
 /** How long after a video has loaded the App may still send its player back to the first frame. */
@@ -224,16 +292,16 @@ export function useSeek(player: Player | null): (frame: number) => void {
   );
 }
 
-/** A function that calls a method of the Python panel; it answers `{error}` where that fails. */
-export function usePython(
-  method: string,
-): (params: Readonly<Record<string, unknown>>) => Promise<unknown> {
+type Call = (params: Readonly<Record<string, unknown>>) => Promise<unknown>;
+
+/** Functions that call methods of the Python panel; they answer `{error}` where that fails. */
+export function usePython(): (method: string) => Call {
   const panelId = app.__fosp__.usePanelId();
   const trigger = app.__foo__.usePanelEvent();
   const latest = React.useRef({ panelId, trigger });
   latest.current = { panelId, trigger };
   return React.useCallback(
-    (params) =>
+    (method) => (params) =>
       new Promise((resolve) => {
         latest.current.trigger(latest.current.panelId, {
           operator: method,
@@ -244,15 +312,18 @@ export function usePython(
           },
         });
       }),
-    [method],
+    [],
   );
 }
 
+const MODAL_SPACES = "fiftyone-modal-spaces";
+
 /** Move the panel beside the video on mount: it opens as a tab, which would hide the video. */
-export function useDockBesideVideo(panelName: string): void {
-  const { spaces } = app.__fosp__.useSpaces("fiftyone-modal-spaces");
+export function useDockBesideVideo(): void {
+  const id = app.__fosp__.usePanelId();
+  const { spaces } = app.__fosp__.useSpaces(MODAL_SPACES);
   React.useEffect(() => {
-    const panel = findSpace(spaces.root, panelName);
+    const panel = findSpace(spaces.root, (node) => node.id === id);
     const parent = panel?.parent;
     const sharesTabsWithVideo = parent?.children.some((c) => c.type === "fo-sample-modal-plugin");
     if (panel && parent && sharesTabsWithVideo && spaces.canSplitLayout(parent)) {
@@ -262,11 +333,28 @@ export function useDockBesideVideo(panelName: string): void {
   }, []);
 }
 
-function findSpace(node: SpaceNode, type: string): SpaceNode | undefined {
-  if (node.type === type) return node;
+function findSpace(node: SpaceNode, wanted: (node: SpaceNode) => boolean): SpaceNode | undefined {
+  if (wanted(node)) return node;
   for (const child of node.children) {
-    const found = findSpace(child, type);
+    const found = findSpace(child, wanted);
     if (found) return found;
   }
   return undefined;
+}
+
+/** The App's colour scheme, which a person can switch at any time. */
+export function useTheme(): Theme {
+  return React.useSyncExternalStore(watchTheme, currentTheme);
+}
+
+const currentTheme = (): Theme =>
+  document.documentElement.getAttribute("data-mui-color-scheme") === "light" ? "light" : "dark";
+
+function watchTheme(callback: () => void): () => void {
+  const observer = new MutationObserver(callback);
+  observer.observe(document.documentElement, {
+    attributes: true,
+    attributeFilter: ["data-mui-color-scheme"],
+  });
+  return () => observer.disconnect();
 }

@@ -1,5 +1,6 @@
 import * as React from "react";
 import { missing, registerComponent } from "./fiftyone";
+import { keepSettings } from "./settings";
 import { TreeOfCaptions } from "./TreeOfCaptions";
 
 const lacking = missing();
@@ -12,6 +13,7 @@ function Unsupported() {
   );
 }
 
+keepSettings();
 try {
   registerComponent("TreeOfCaptionsView", lacking.length ? Unsupported : TreeOfCaptions);
 } catch (error) {

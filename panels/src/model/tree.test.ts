@@ -1,48 +1,20 @@
 import { describe as suite, expect, test } from "vitest";
 import {
-  barsOf,
   captionOf,
-  type CaptionTree,
   describe,
   endsBeyond,
   formatTime,
   frameAt,
-  neighbour,
+  modelOf,
   nodesBeyond,
   pathAt,
   readVideo,
-  rowsOf,
-  textsOf,
-  ticks,
+  shorten,
+  textAt,
   tierOf,
   timeOf,
-  type TreeNode,
-  type Video,
 } from "./tree";
-
-/** root 0-10: a 0-4, b 4-10: c 4-6, d 6-10 */
-const NODES = [
-  ["root", null, 0, 0, 10],
-  ["a", "root", 1, 0, 4],
-  ["b", "root", 1, 4, 10],
-  ["c", "b", 2, 4, 6],
-  ["d", "b", 2, 6, 10],
-].map(([node_id, parent_id, level, start, end]) => ({ node_id, parent_id, level, start, end }));
-
-function answer(nodes: unknown, more: object = {}) {
-  const trees = [{ name: "ground_truth", label: "Ground truth", source: "tree", nodes }];
-  return { sample_id: "1", title: "Soup", fps: 25, frames: 250, duration: 10, trees, ...more };
-}
-
-function video(nodes: unknown = NODES, more: object = {}): Video {
-  const read = readVideo(answer(nodes, more));
-  if ("error" in read) throw new Error(read.error);
-  return read;
-}
-
-const tree = (nodes: unknown = NODES): CaptionTree => video(nodes).trees[0]!;
-const node = (id: string): TreeNode => tree().byId.get(id)!;
-const ids = (nodes: readonly TreeNode[]) => nodes.map((n) => n.node_id);
+import { ids, node, NODES, tree, video } from "./trees.fixture";
 
 suite("reading Python's answer", () => {
   test("gives levels in order of time, children and the end, whatever the order of the nodes", () => {
@@ -74,7 +46,11 @@ suite("reading Python's answer", () => {
   });
 
   test("takes blank texts and wrong types for missing ones", () => {
-    const texts = { plm_action: " ", plm_caption: 7, gpt: { action: null, summary: { brief: "x" } } };
+    const texts = {
+      plm_action: " ",
+      plm_caption: 7,
+      gpt: { action: null, summary: { brief: "x" } },
+    };
     const read = tree([{ ...NODES[0], ...texts }]).byId.get("root")!;
     expect(read.plm_action).toBeNull();
     expect(read.plm_caption).toBeNull();
@@ -82,6 +58,39 @@ suite("reading Python's answer", () => {
       summary: { brief: "x", detailed: null },
       action: { brief: null, detailed: null, actor: null },
     });
+  });
+
+  test("reads the transcript in order of time, without lines that cannot be placed", () => {
+    const transcript = [
+      { start: 4, end: 6, text: "then stir" },
+      { start: 0, end: 4, text: "hello" },
+      { start: 6, end: 6, text: "never" },
+      { start: null, end: 1, text: "when?" },
+      { start: 1, end: 2, text: null },
+      null,
+    ];
+    const read = video(NODES, { transcript });
+    expect(read.transcript.map(({ text }) => text)).toEqual(["hello", "then stir"]);
+    expect(video(NODES, { transcript: "text" }).transcript).toEqual([]);
+  });
+
+  test("reads the agreement of texts for both trees, and none where there is no number", () => {
+    const prediction = { a: { iou: 1, text: 0.5 }, b: { text: 0.25 }, c: { text: null }, d: 7 };
+    const read = tree(NODES, { agreement: { prediction, reference: { x: { text: 1 } } } });
+    expect([...read.textAgreement!]).toEqual([
+      ["a", 0.5],
+      ["b", 0.25],
+    ]);
+    expect([...read.reverseTextAgreement!]).toEqual([["x", 1]]);
+    expect(tree().textAgreement).toBeNull();
+    expect(tree(NODES, { agreement: "text" }).textAgreement).toBeNull();
+  });
+
+  test("reads what a person said of a node, and nothing where that is empty", () => {
+    const review = { flagged: true, tags: ["late", 7], by: "Ada", at: "2026-01-01T00:00:00Z" };
+    const said = tree([{ ...NODES[0], review }]).byId.get("root")!.review;
+    expect(said).toEqual({ ...review, tags: ["late"], before: {} });
+    expect(tree([{ ...NODES[0], review: { flagged: false } }]).byId.get("root")!.review).toBeNull();
   });
 
   test("leaves out trees without a node that can be placed", () => {
@@ -104,11 +113,7 @@ suite("frames and times", () => {
     for (const fps of [23.976, 25, 29.97, 30, 59.94]) {
       for (let cut = 0.5; cut < 9.5; cut += 0.01) {
         const middle = Math.round(cut * 100) / 100;
-        const nodes = [
-          NODES[0],
-          { ...NODES[1], end: middle },
-          { ...NODES[2], start: middle },
-        ];
+        const nodes = [NODES[0], { ...NODES[1], end: middle }, { ...NODES[2], start: middle }];
         const frame = frameAt(middle, { fps, frames: Math.ceil(10 * fps) });
         expect(ids(pathAt(tree(nodes), frame, fps))).toEqual(["root", "b"]);
       }
@@ -134,22 +139,7 @@ suite("frames and times", () => {
   });
 });
 
-suite("the time axis", () => {
-  test("ticks are round, within the span and far enough apart", () => {
-    for (const span of [0.3, 3, 20, 90, 345.55, 4000, 90000]) {
-      const marks = ticks(span, 500);
-      expect(marks.length).toBeGreaterThan(0);
-      expect(marks.at(-1)!.time).toBeLessThanOrEqual(span + 1e-9);
-      expect(new Set(marks.map((m) => m.label)).size).toBe(marks.length);
-      if (marks.length > 1) expect((marks[1]!.time / span) * 500).toBeGreaterThanOrEqual(63.9);
-    }
-    expect(ticks(90, 500).map((m) => m.label).slice(0, 3)).toEqual(["0:00", "0:15", "0:30"]);
-  });
-
-  test("an axis without width or length has no ticks", () => {
-    expect([...ticks(0, 100), ...ticks(10, 0)]).toEqual([]);
-  });
-
+suite("clips", () => {
   test("a tree of the clip itself does not count as longer, although it samples every 4th frame", () => {
     expect(endsBeyond(10.12, video())).toBe(false);
     expect(nodesBeyond(tree(), video(NODES, { duration: 9.9 }))).toBe(0);
@@ -158,81 +148,6 @@ suite("the time axis", () => {
   test("counts the nodes that begin after the clip's end", () => {
     expect(nodesBeyond(tree(), video(NODES, { duration: 5 }))).toBe(1);
     expect(nodesBeyond(tree(), video(NODES, { duration: 4 }))).toBe(3);
-  });
-});
-
-suite("bars", () => {
-  test("lie where their times are and are cut at the end of the axis", () => {
-    expect(barsOf(tree().levels[1]!, 5, 100)).toMatchObject([
-      { node: { node_id: "a" }, x: 0, width: 80, cut: false },
-      { node: { node_id: "b" }, x: 80, width: 20, cut: true },
-    ]);
-  });
-
-  test("nodes after the end of the axis have none", () => {
-    expect(barsOf(tree().levels[2]!, 4, 100)).toEqual([]);
-  });
-
-  test("there are never more of them than pixels, and no holes between neighbours", () => {
-    const many = Array.from({ length: 5000 }, (_, i) => ({
-      ...NODES[0],
-      node_id: `${i}`,
-      start: i / 500,
-      end: (i + 1) / 500,
-    }));
-    const bars = barsOf(tree(many).levels[0]!, 10, 300);
-    expect(bars.length).toBeLessThanOrEqual(301);
-    let until = 0;
-    for (const { x, width } of bars) {
-      expect(x - until).toBeLessThan(1);
-      until = x + width;
-    }
-    expect(until).toBeGreaterThan(299);
-  });
-
-  test("a node that is to be kept has one, however narrow", () => {
-    const pair = [0, 1].map((i) => ({ ...NODES[0], node_id: `${i}`, start: i / 10, end: (i + 1) / 10 }));
-    const nodes = tree(pair).levels[0]!;
-    expect(barsOf(nodes, 10, 10)).toHaveLength(1);
-    expect(barsOf(nodes, 10, 10, "1")).toHaveLength(2);
-  });
-
-  test("rows of all trees share the height as long as they can be read", () => {
-    const heights = (height: number) =>
-      rowsOf([tree(), tree()], 10, 400, height).map((rows) => rows.heights);
-    expect(heights(120)).toEqual([
-      [20, 20, 20],
-      [20, 20, 20],
-    ]);
-    expect(heights(1000)[0]).toEqual([28, 28, 28]);
-    expect(heights(0)[0]).toEqual([14, 14, 14]);
-  });
-
-  test("rows without room for a single caption are thin, and rows lie one under the other", () => {
-    const [rows] = rowsOf([tree()], 10, 60, 47);
-    expect(rows).toEqual({ tops: [0, 20, 40], heights: [20, 20, 7], height: 47 });
-  });
-});
-
-suite("moving from node to node", () => {
-  test.each([
-    ["b", "ArrowLeft", "a"],
-    ["a", "ArrowRight", "b"],
-    ["d", "ArrowUp", "b"],
-    ["b", "ArrowDown", "c"],
-    ["a", "ArrowLeft", undefined],
-    ["d", "ArrowRight", undefined],
-    ["root", "ArrowUp", undefined],
-    ["a", "ArrowDown", undefined],
-    ["a", "Home", undefined],
-  ])("from %s, %s leads to %s", (from, key, to) => {
-    const read = tree();
-    expect(neighbour(read, read.byId.get(from)!, key, 10)?.node_id).toBe(to);
-  });
-
-  test("does not leave the axis", () => {
-    const read = tree();
-    expect(neighbour(read, read.byId.get("c")!, "ArrowRight", 5)).toBeNull();
   });
 });
 
@@ -264,10 +179,20 @@ suite("words", () => {
     expect(describe({ ...node("c"), plm_action: "stir" })).toBe("stir, 4.00 to 6.00 s");
   });
 
-  test("texts are listed with their fields, missing ones left out", () => {
-    expect(textsOf({ ...node("c"), plm_caption: "<b>soup</b>", gpt: gpt("stir") })).toEqual([
-      { heading: "Action", field: "gpt.action.brief", text: "stir" },
-      { heading: "Clip caption", field: "plm_caption", text: "<b>soup</b>" },
-    ]);
+  test("a text is found by its field, and who wrote it by the field's first part", () => {
+    const refined = { ...node("c"), plm_caption: "<b>soup</b>", gpt: gpt("stir") };
+    expect(textAt(refined, "gpt.action.brief")).toBe("stir");
+    expect(textAt(refined, "gpt.summary.brief")).toBeNull();
+    expect(textAt(refined, "plm_caption")).toBe("<b>soup</b>");
+    const read = tree(NODES, { models: { gpt: "a refiner", plm_caption: "", plm_action: 3 } });
+    expect(modelOf(read, "gpt.action.brief")).toBe("a refiner");
+    expect(modelOf(read, "plm_caption")).toBeNull();
+    expect(modelOf(read, "plm_action")).toBeNull();
+  });
+
+  test("a text is shortened by whole characters and brought into one line", () => {
+    expect(shorten("stir\n the  soup", 20)).toBe("stir the soup");
+    expect(shorten("🥣🥣🥣🥣", 3)).toBe("🥣🥣…");
+    expect(describe({ ...node("c"), plm_action: "x".repeat(5000) }).length).toBeLessThan(200);
   });
 });

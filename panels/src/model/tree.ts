@@ -1,6 +1,5 @@
 /**
- * Everything about trees that can be computed without a screen: reading them, placing bars on a
- * time axis, moving from node to node, and turning times into frames and text.
+ * Trees as the panel knows them: reading what Python sent, and turning times into frames and text.
  *
  * Times are seconds from the start of the video; frames count from 1, as in FiftyOne.
  */
@@ -15,6 +14,18 @@ export interface TreeNode {
   readonly plm_caption: string | null;
   readonly llama3_caption: string | null;
   readonly gpt: Refined | null;
+  /** What a person said of this node by hand. */
+  readonly review: Review | null;
+}
+
+export interface Review {
+  readonly flagged: boolean;
+  readonly tags: readonly string[];
+  /** Who said it last, and when (ISO 8601, UTC). */
+  readonly by: string;
+  readonly at: string;
+  /** The texts that were corrected, as the model had written them, by field. */
+  readonly before: Readonly<Record<string, string | null>>;
 }
 
 export interface Refined {
@@ -31,11 +42,26 @@ export interface CaptionTree {
   readonly name: string;
   readonly label: string;
   readonly fromLabels: boolean;
+  /** Whether a person may flag and correct its nodes: a run's, never the ground truth's. */
+  readonly editable: boolean;
+  /** The model that wrote a text, by the first part of its field, where it is known. */
+  readonly models: Readonly<Record<string, string>>;
+  /** How well a run's texts agree with the ground truth's, 0 to 1, where that was computed. */
+  readonly textAgreement: ReadonlyMap<string, number> | null;
+  /** The same for the ground truth's nodes, compared with this run's. */
+  readonly reverseTextAgreement: ReadonlyMap<string, number> | null;
   readonly byId: ReadonlyMap<string, TreeNode>;
   readonly children: ReadonlyMap<string, readonly TreeNode[]>;
   /** The nodes of each level in order of time. */
   readonly levels: readonly (readonly TreeNode[])[];
   readonly end: number;
+}
+
+/** A line of the transcript. */
+export interface Line {
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
 }
 
 export interface Video {
@@ -45,6 +71,7 @@ export interface Video {
   /** Seconds of the video file, which can be a clip that ends long before the trees do. */
   readonly duration: number;
   readonly trees: readonly CaptionTree[];
+  readonly transcript: readonly Line[];
 }
 
 // -- reading what Python sent ----------------------------------------------------------------
@@ -75,6 +102,13 @@ export function readVideo(answer: unknown): Video | { readonly error: string } {
     trees: listOf(fields.trees)
       .map(readTree)
       .filter((tree) => tree.byId.size > 0),
+    transcript: listOf(fields.transcript)
+      .map((line) => {
+        const { start, end, text } = fieldsOf(line);
+        return { start: numberOf(start), end: numberOf(end), text: textOf(text) ?? "" };
+      })
+      .filter((line) => line.text !== "" && line.end > line.start)
+      .sort((a, b) => a.start - b.start),
   };
 }
 
@@ -97,11 +131,40 @@ function readTree(value: unknown): CaptionTree {
     name,
     label: textOf(fields.label) ?? name,
     fromLabels: fields.source === "labels",
+    editable: fields.editable === true,
+    models: Object.fromEntries(
+      Object.entries(fieldsOf(fields.models)).flatMap(([field, model]) => {
+        const name = textOf(model);
+        return name ? [[field, name]] : [];
+      }),
+    ),
+    textAgreement: readAgreement(fieldsOf(fields.agreement).prediction),
+    reverseTextAgreement: readAgreement(fieldsOf(fields.agreement).reference),
     byId: new Map(nodes.map((node) => [node.node_id, node])),
     children,
     levels,
     end: nodes.reduce((end, node) => Math.max(end, node.end), 0),
   };
+}
+
+/** The texts' scores by node id, of what the comparison of a run stores for one of its two trees. */
+function readAgreement(value: unknown): ReadonlyMap<string, number> | null {
+  const scores = Object.entries(fieldsOf(value)).flatMap(([id, entry]) => {
+    const score = numberOf(fieldsOf(entry).text);
+    return score >= 0 && score <= 1 ? [[id, score] as const] : [];
+  });
+  return scores.length ? new Map(scores) : null;
+}
+
+function readReview(value: unknown): Review | null {
+  const fields = fieldsOf(value);
+  const tags = listOf(fields.tags).flatMap((tag) => textOf(tag) ?? []);
+  const before = Object.fromEntries(
+    Object.entries(fieldsOf(fields.before)).map(([field, text]) => [field, textOf(text)]),
+  );
+  const flagged = fields.flagged === true;
+  if (!flagged && tags.length === 0 && Object.keys(before).length === 0) return null;
+  return { flagged, tags, by: textOf(fields.by) ?? "", at: textOf(fields.at) ?? "", before };
 }
 
 function readNode(value: unknown): TreeNode {
@@ -127,6 +190,7 @@ function readNode(value: unknown): TreeNode {
           },
         }
       : null,
+    review: readReview(fields.review),
   };
 }
 
@@ -160,11 +224,22 @@ export function timeOf(frame: number, fps: number): number {
  * frame can begin a few milliseconds before the node does.
  */
 export function pathAt(tree: CaptionTree, frame: number, fps: number): TreeNode[] {
-  return tree.levels.flatMap((nodes) =>
-    nodes.filter(
-      (node) => Math.round(node.start * fps) + 1 <= frame && frame <= Math.round(node.end * fps),
-    ),
-  );
+  return tree.levels.flatMap((nodes) => {
+    const next = firstIndex(nodes, (node) => Math.round(node.start * fps) + 1 > frame);
+    const node = nodes[next - 1];
+    return node && frame <= Math.round(node.end * fps) ? [node] : [];
+  });
+}
+
+/** The index of the first item from which on `holds`, which must not stop to hold; binary search. */
+export function firstIndex<T>(items: readonly T[], holds: (item: T) => boolean): number {
+  let [low, high] = [0, items.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (holds(items[middle]!)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 /** "1:05", "1:02:03"; with `digits` decimals of a second. */
@@ -172,25 +247,12 @@ export function formatTime(time: number, digits = 0): string {
   const units = 10 ** digits;
   const total = Math.round(time * units);
   const minutes = Math.floor(total / (60 * units));
-  const seconds = ((total % (60 * units)) / units).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
+  const seconds = ((total % (60 * units)) / units)
+    .toFixed(digits)
+    .padStart(digits ? digits + 3 : 2, "0");
   return minutes < 60
     ? `${minutes}:${seconds}`
     : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${seconds}`;
-}
-
-// -- the time axis ---------------------------------------------------------------------------
-
-const TICK_STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200];
-
-/** Round times along an axis of `span` seconds on `width` pixels, at least `gap` pixels apart. */
-export function ticks(span: number, width: number, gap = 64): { time: number; label: string }[] {
-  if (!(span > 0) || !(width > 0)) return [];
-  const step = TICK_STEPS.find((s) => (s / span) * width >= gap) ?? Math.ceil(span / 7200) * 7200;
-  const count = Math.floor(span / step + 1e-9);
-  return Array.from({ length: count + 1 }, (_, i) => ({
-    time: i * step,
-    label: formatTime(i * step, step < 1 ? 1 : 0),
-  }));
 }
 
 /**
@@ -208,116 +270,11 @@ export function endsBeyond(end: number, video: Pick<Video, "fps" | "duration">):
   return end - video.duration > 4 / video.fps;
 }
 
-// -- bars ------------------------------------------------------------------------------------
-
-export interface Bar {
-  readonly node: TreeNode;
-  /** Pixels. */
-  readonly x: number;
-  readonly width: number;
-  /** Whether the node goes on after the end of the axis. */
-  readonly cut: boolean;
-}
-
-/** Seconds that sampling every fourth frame can add to a clip's end, down to 20 frames a second. */
-const SAMPLING_SLACK = 0.2;
-
-/**
- * The bars of one level, from left to right, on an axis of `span` seconds and `width` pixels.
- *
- * Where nodes are narrower than a pixel, one bar stands for all that share the pixel, so there are
- * never more bars than pixels and no holes. `keep` names a node that is drawn in any case.
- */
-export function barsOf(
-  nodes: readonly TreeNode[],
-  span: number,
-  width: number,
-  keep: string | null = null,
-): Bar[] {
-  const bars: Bar[] = [];
-  let drawnUntil = -1;
-  for (const node of nodes) {
-    if (node.start >= span) continue;
-    const x = (node.start / span) * width;
-    const right = (Math.min(node.end, span) / span) * width;
-    if (right - x < 1 && right < drawnUntil + 1 && node.node_id !== keep) continue;
-    const drawn = Math.max(right - x, 1);
-    bars.push({ node, x, width: drawn, cut: node.end - span > SAMPLING_SLACK });
-    drawnUntil = x + drawn;
-  }
-  return bars;
-}
-
-/** Bars from this width (pixels) on show their caption, rows from the second height on as well. */
-export const LABEL_WIDTH = 30;
-const [THIN_ROW, LOWEST_ROW, HIGHEST_ROW] = [7, 14, 28];
-
-export interface Rows {
-  /** Pixels; the tops are measured from the top of the tree. */
-  readonly tops: readonly number[];
-  readonly heights: readonly number[];
-  readonly height: number;
-}
-
-/**
- * How high each level of each tree is, so that together they fill `height` pixels as far as captions
- * stay readable. Levels too finely cut for a single caption are thin.
- */
-export function rowsOf(
-  trees: readonly CaptionTree[],
-  span: number,
-  width: number,
-  height: number,
-): Rows[] {
-  const labelled = trees.map((tree) =>
-    tree.levels.map((nodes) =>
-      nodes.some((n) => ((Math.min(n.end, span) - n.start) / span) * width >= LABEL_WIDTH),
-    ),
-  );
-  const high = labelled.flat().filter(Boolean).length;
-  const left = height - (labelled.flat().length - high) * THIN_ROW;
-  const rowHeight = Math.min(
-    Math.max(Math.floor(left / Math.max(high, 1)), LOWEST_ROW),
-    HIGHEST_ROW,
-  );
-  return labelled.map((levels) => {
-    const heights = levels.map((hasLabel) => (hasLabel ? rowHeight : THIN_ROW));
-    const tops: number[] = [];
-    let bottom = 0;
-    for (const h of heights) {
-      tops.push(bottom);
-      bottom += h;
-    }
-    return { tops, heights, height: bottom };
-  });
-}
-
-// -- moving from node to node ----------------------------------------------------------------
-
-/**
- * The node that an arrow key leads to: left and right to the neighbour in time on the same level,
- * up to the parent, down to the first child. Null where there is none before `span`, the axis's end.
- */
-export function neighbour(
-  tree: CaptionTree,
-  node: TreeNode,
-  key: string,
-  span: number,
-): TreeNode | null {
-  const level = tree.levels[node.level] ?? [];
-  const target: Record<string, TreeNode | undefined> = {
-    ArrowLeft: level[level.indexOf(node) - 1],
-    ArrowRight: level[level.indexOf(node) + 1],
-    ArrowUp: node.parent_id === null ? undefined : tree.byId.get(node.parent_id),
-    ArrowDown: tree.children.get(node.node_id)?.[0],
-  };
-  const found = target[key];
-  return found && found.start < span ? found : null;
-}
-
 // -- words -----------------------------------------------------------------------------------
 
-export function tierOf(tree: CaptionTree, node: TreeNode): "root" | "mid" | "leaf" {
+export type Tier = "root" | "mid" | "leaf";
+
+export function tierOf(tree: CaptionTree, node: TreeNode): Tier {
   if (node.parent_id === null) return "root";
   return tree.children.has(node.node_id) ? "mid" : "leaf";
 }
@@ -335,23 +292,61 @@ export function captionOf(node: TreeNode): string {
   );
 }
 
-/** What a screen reader says, and a tooltip shows, for a node. */
+/** What a screen reader says for a node; a caption can have thousands of characters. */
 export function describe(node: TreeNode): string {
-  return `${captionOf(node)}, ${node.start.toFixed(2)} to ${node.end.toFixed(2)} s`;
+  return `${shorten(captionOf(node), 160)}, ${node.start.toFixed(2)} to ${node.end.toFixed(2)} s`;
 }
 
-/** Every text of a node with its heading, in the order in which a person wants to read them. */
-export function textsOf(node: TreeNode): { heading: string; field: string; text: string }[] {
-  const { summary, action } = node.gpt ?? {};
-  const all: [string, string, string | null | undefined][] = [
-    ["Action", "gpt.action.brief", action?.brief],
-    ["Action in detail", "gpt.action.detailed", action?.detailed],
-    ["Actor", "gpt.action.actor", action?.actor],
-    ["Summary", "gpt.summary.brief", summary?.brief],
-    ["Summary in detail", "gpt.summary.detailed", summary?.detailed],
-    ["Clip action", "plm_action", node.plm_action],
-    ["Clip caption", "plm_caption", node.plm_caption],
-    ["Frame caption", "llama3_caption", node.llama3_caption],
-  ];
-  return all.flatMap(([heading, field, text]) => (text ? [{ heading, field, text }] : []));
+/** At most `length` characters of a text in one line; whole characters, also those of two halves. */
+export function shorten(text: string, length: number): string {
+  const line = text
+    .slice(0, 4 * length)
+    .replace(/\s+/g, " ")
+    .trim();
+  const characters = [...line];
+  return characters.length > length ? `${characters.slice(0, length - 1).join("")}…` : line;
+}
+
+export type TextField =
+  | "gpt.action.brief"
+  | "gpt.action.detailed"
+  | "gpt.action.actor"
+  | "gpt.summary.brief"
+  | "gpt.summary.detailed"
+  | "plm_action"
+  | "plm_caption"
+  | "llama3_caption";
+
+/** The texts that a node can have, in the order in which a person wants to read them. */
+export const TEXT_FIELDS: readonly { readonly field: TextField; readonly heading: string }[] = [
+  { field: "gpt.action.brief", heading: "Action" },
+  { field: "gpt.action.detailed", heading: "Action in detail" },
+  { field: "gpt.action.actor", heading: "Actor" },
+  { field: "gpt.summary.brief", heading: "Summary" },
+  { field: "gpt.summary.detailed", heading: "Summary in detail" },
+  { field: "plm_action", heading: "Clip action" },
+  { field: "plm_caption", heading: "Clip caption" },
+  { field: "llama3_caption", heading: "Frame caption" },
+];
+
+export function textAt(node: TreeNode, field: TextField): string | null {
+  switch (field) {
+    case "gpt.action.brief":
+      return node.gpt?.action.brief ?? null;
+    case "gpt.action.detailed":
+      return node.gpt?.action.detailed ?? null;
+    case "gpt.action.actor":
+      return node.gpt?.action.actor ?? null;
+    case "gpt.summary.brief":
+      return node.gpt?.summary.brief ?? null;
+    case "gpt.summary.detailed":
+      return node.gpt?.summary.detailed ?? null;
+    default:
+      return node[field];
+  }
+}
+
+/** The model that wrote a node's text, where the tree knows it. */
+export function modelOf(tree: CaptionTree, field: TextField): string | null {
+  return tree.models[field.split(".")[0]!] ?? null;
 }

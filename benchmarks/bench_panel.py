@@ -1,0 +1,196 @@
+"""The panel with two trees of 5,000 nodes in Chromium; 1 = the same page with an empty panel."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .timing import Row
+
+NODES = 5000
+PANEL = "[data-testid=tree-of-captions]"
+#: Draws the next picture, then answers: what came before is on the screen.
+_DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+_RECORD = """() => {
+    window.frames_ms = [];
+    let last = performance.now();
+    const step = (now) => {
+        window.frames_ms.push(now - last);
+        last = now;
+        window.recording = requestAnimationFrame(step);
+    };
+    window.recording = requestAnimationFrame(step);
+}"""
+_STOP = "() => { cancelAnimationFrame(window.recording); return window.frames_ms.slice(2); }"
+
+
+def run(changes: int = 200, seconds: float = 3) -> list[Row]:
+    """Measure the first drawing, the frames of four movements, and memory.
+
+    Args:
+        changes: from sample to sample, for the memory
+        seconds: that each movement lasts
+    """
+    from playwright.sync_api import sync_playwright
+
+    from tests import conftest  # its App and its database, apart from those of the user
+    from tests.app import CHROMIUM, CHROMIUM_ARGS, open_panel, running_app
+
+    conftest.pytest_configure()
+    rows: list[Row] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_app(Path(folder), "benchmarks.bench_panel:build") as app,
+        sync_playwright() as p,
+    ):
+        arguments = [*CHROMIUM_ARGS, "--js-flags=--expose-gc", "--enable-precise-memory-info"]
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = browser.new_page(viewport={"width": 1600, "height": 900})
+        page.add_init_script('localStorage["fiftyone-enterprise-tooltip-seen"] = "true"')
+        open_panel(page, app, app.info["empty"])
+        shown = {"empty": f"{PANEL} .message h2", "large": f"{PANEL} [data-tree=run]"}
+        opened: dict[str, float] = {}
+        frames: dict[str, dict[str, list[float]]] = {}
+        for name in ("other", "empty", "large"):
+            opened[name] = _open(page, app.info[name], shown.get(name, shown["empty"]))
+            if name in shown:
+                frames[name] = _movements(page, seconds)
+        first = opened["empty"]
+        rows.append(Row("open a sample, empty panel", first, 1))
+        rows.append(
+            Row(f"open 2 x {NODES}: first drawing", opened["large"], opened["large"] / first)
+        )
+        for movement, empty in frames["empty"].items():
+            base = statistics.median(empty) / 1000
+            for name, times in (("empty", empty), ("2 trees", frames["large"][movement])):
+                median = statistics.median(times) / 1000
+                more = {
+                    "p95 ms": statistics.quantiles(times, n=20)[-1],
+                    "frames": float(len(times)),
+                }
+                rows.append(Row(f"{movement}, {name}: a frame", median, median / base, more))
+        rows += _memory(page, app.info, shown, changes)
+        browser.close()
+    return rows
+
+
+def _open(page: Any, sample_id: str, shown: str) -> float:
+    """Seconds until the panel shows another sample, once that is open already."""
+    started = time.perf_counter()
+    page.evaluate(f"() => __foo__.executeOperator('open_sample', {{id: '{sample_id}'}})")
+    page.wait_for_url(f"**id={sample_id}*")
+    page.wait_for_selector(shown, timeout=60_000)
+    page.evaluate(_DRAWN)
+    return time.perf_counter() - started
+
+
+def _movements(page: Any, seconds: float) -> dict[str, list[float]]:
+    """The milliseconds between pictures while the pointer or the video moves."""
+    page.wait_for_timeout(2000)  # the video has loaded
+    box = page.locator(PANEL).bounding_box()
+    x, y, width = box["x"] + 40, box["y"] + 0.4 * box["height"], box["width"] - 80
+    middle = x + width / 2
+
+    def zoom(i: int) -> None:
+        page.mouse.move(middle, y)
+        page.mouse.wheel(0, -120 if i % 40 < 20 else 120)
+
+    def pan(i: int) -> None:
+        if i == 0:
+            page.mouse.move(middle, y)
+            page.mouse.down()
+        page.mouse.move(middle + (i % 40 - 20) * 8, y)
+
+    def hover(i: int) -> None:
+        page.mouse.move(x + (i * 13) % width, y + (i * 7) % 120)
+
+    def play(i: int) -> None:
+        if i == 0:
+            page.click("[data-testid=timeline-controls-play-pause]")
+        page.wait_for_timeout(50)
+
+    ends: dict[str, Callable[[], None]] = {
+        "panning": page.mouse.up,
+        "playing": lambda: page.click("[data-testid=timeline-controls-play-pause]"),
+    }
+    found = {}
+    for name, move in {"zooming": zoom, "panning": pan, "hovering": hover, "playing": play}.items():
+        page.evaluate(_RECORD)
+        until, i = time.perf_counter() + seconds, 0
+        while time.perf_counter() < until:
+            move(i)
+            i += 1
+        found[name] = page.evaluate(_STOP)
+        ends.get(name, lambda: None)()
+        page.wait_for_timeout(200)
+    return found
+
+
+def _memory(page: Any, ids: dict[str, str], shown: dict[str, str], changes: int) -> list[Row]:
+    """The page's heap along many changes of sample; what the App itself holds goes up and down."""
+    heap = "() => { gc(); gc(); return performance.memory.usedJSHeapSize / 2 ** 20; }"
+    started, sizes = time.perf_counter(), []
+    for i in range(changes):
+        name = ("empty", "large")[i % 2]
+        _open(page, ids[name], shown[name])
+        if (i + 1) % (changes // 10) == 0:
+            sizes.append(page.evaluate(heap))
+    each = (time.perf_counter() - started) / changes
+    more = {
+        f"MB after {changes // 10}": sizes[0],
+        "most": max(sizes),
+        f"after {changes}": sizes[-1],
+    }
+    return [Row("a change of sample", each, sizes[-1] / sizes[0], more)]
+
+
+def build(folder: Path) -> tuple[Any, dict[str, str]]:
+    """The dataset, made in the App's process: two videos without trees and one with two."""
+    import fiftyone as fo
+
+    from pipeline import dataset as datasets
+    from pipeline.samplekit import make_kit
+
+    video = str(make_kit(folder / "kit").videos[0].path)
+    dataset = datasets.open_dataset("bench-panel")
+    large = {
+        f"{name}_tree": {"video_uid": "bench", "nodes": _nodes(24.0, shift)}
+        for name, shift in (("ground_truth", 0.0), ("run", 0.004))
+    }
+    samples = {
+        "other": fo.Sample(filepath=video),
+        "empty": fo.Sample(filepath=video),
+        "large": fo.Sample(filepath=video, **large),
+    }
+    ids = dataset.add_samples(list(samples.values()), progress=False)
+    dataset.compute_metadata(progress=False)
+    return dataset, dict(zip(samples, ids, strict=True))
+
+
+def _nodes(seconds: float, shift: float) -> list[dict[str, Any]]:
+    """A complete binary tree with texts of the real data's median lengths."""
+    nodes = []
+    for i in range(NODES):
+        level = (i + 1).bit_length() - 1
+        length = seconds / 2**level
+        start = length * (i + 1 - 2**level)
+        leaf = 2 * i + 1 >= NODES
+        text = {"brief": f"stir pot {i}", "detailed": "word " * 90}
+        nodes.append(
+            {
+                "node_id": str(i),
+                "parent_id": str((i - 1) // 2) if i else None,
+                "level": level,
+                "start": start + (shift if start else 0),
+                "end": start + length,
+                "plm_action": f"stir the pot with spoon {i}",
+                "plm_caption": "word " * 52,
+                "llama3_caption": "word " * 170 if leaf else None,
+                "gpt": None if leaf else {"summary": text, "action": {**text, "actor": "a cook"}},
+            }
+        )
+    return nodes
