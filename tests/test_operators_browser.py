@@ -89,6 +89,8 @@ def test_annotate_videos_is_filled_in_watched_and_seen_in_the_panel(page, app):
     ).wait_for()
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("embed: video").first.wait_for()
+    assert page.request.get(f"{app.url}/fiftyone", timeout=5_000).ok  # the App stays free
+    assert page.get_by_text("embed: video").or_(page.get_by_text("segment: video")).count()
     page.get_by_text("seen: 4 videos done (0 of them before), 0 failed").wait_for(timeout=180_000)
     page.keyboard.press("Escape")  # the dialog in which the progress was
     page.locator("[data-cy=looker]").first.click()

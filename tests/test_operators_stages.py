@@ -252,7 +252,7 @@ def _pipelines() -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("stage", ["embed", "caption", "refine"])
+@pytest.mark.parametrize("stage", ["embed", "segment", "caption", "refine"])
 def test_a_run_that_was_killed_in_a_stage_goes_on(foo, dataset, server, stage):
     """The child is killed, as the system does when memory runs out."""
     server.seconds = 0.05
@@ -274,7 +274,12 @@ def test_a_run_that_was_killed_in_a_stage_goes_on(foo, dataset, server, stage):
     assert not dataset.match_tags("mine_failed")
 
 
-_FIRST_SIGN = {"embed": "run.json", "caption": "*/captions-*", "refine": "*/annotations-*"}
+_FIRST_SIGN = {
+    "embed": "run.json",
+    "segment": "*/merges-*",
+    "caption": "*/captions-*",
+    "refine": "*/annotations-*",
+}
 
 
 def _kill_in(dataset, stage):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.app import CHROMIUM, CHROMIUM_ARGS, PANEL, open_panel, running_app, show_panel
+from tests.real_trees import REAL_FILE, needs_real_trees, real_trees
 
 pytestmark = [pytest.mark.fiftyone, pytest.mark.browser, pytest.mark.slow]
 
@@ -75,6 +76,9 @@ def build_dataset(folder):
             ),
         ),
     }
+    if REAL_FILE.exists():
+        real = max(real_trees(), key=len)
+        others["real"] = fo.Sample(filepath=video, ground_truth_tree=real.to_dict())
     ids = dataset.add_samples(list(others.values()), dynamic=True, progress=False)
     names |= dict(zip(others, ids, strict=True))
     info = {
@@ -732,6 +736,18 @@ def test_a_tree_that_is_longer_than_the_clip_says_so_and_can_be_shown_whole(open
     click(page, last)
     wait_for_playhead(page, "time > 23.9")
     assert "after the clip" in page.get_by_label("Details").inner_text()
+
+
+@needs_real_trees
+def test_a_real_tree_is_drawn_whole_and_searched(open_sample):
+    page = open_sample("real")
+    tree = max(real_trees(), key=len)
+    page.get_by_role("note").get_by_role("button").click()  # the video beside it is a short one
+    assert count(page) == len(tree)
+    assert view(page)[1] == pytest.approx(tree.duration, abs=1)
+    said = tree.root.text("action", "brief")
+    page.get_by_label("Search the captions").fill(said)
+    page.get_by_test_id("hits").filter(has_text=re.compile("[1-9]")).wait_for()
 
 
 def test_a_run_without_ground_truth_is_drawn_alone(open_sample):
