@@ -284,15 +284,17 @@ def test_unload_stops_it_and_what_is_asked_then_ends(chat, model):
 
 PROGRAM = """
 import sys
+from pathlib import Path
 from pipeline.chat import Question
 from pipeline.chat.vllm import VllmChat
-VllmChat("refine", {"model": sys.argv[1]}).ask([Question("", ("Who?",), 4)])
+VllmChat("refine", {"model": sys.argv[1]}, Path(sys.argv[2])).ask([Question("", ("Who?",), 4)])
 """
 
 
-def test_nothing_is_left_when_the_process_that_started_it_is_killed(repo, model):
+def test_nothing_is_left_when_the_process_that_started_it_is_killed(repo, model, tmp_path):
     variables = {**os.environ, "PYTHONPATH": str(repo)}
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(model)], env=variables)
+    words = [sys.executable, "-c", PROGRAM, str(model), str(tmp_path)]
+    process = subprocess.Popen(words, env=variables)
 
     def with_engine() -> dict[str, psutil.Process]:
         found = processes(model)

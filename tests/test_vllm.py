@@ -128,12 +128,14 @@ def test_unload_ends_a_start_that_another_thread_waits_for(tmp_path):
 def test_nothing_is_left_when_the_process_that_started_it_is_killed(repo, tmp_path, stalls):
     model = save_model(tmp_path / "model", stalls=stalls)
     program = (
-        "import sys; from pipeline.chat import Question; from pipeline.chat.vllm import VllmChat\n"
-        "VllmChat('refine', {'model': sys.argv[1]}).ask([Question('', ('Who?',), 4)])\n"
+        "import sys; from pathlib import Path; from pipeline.chat import Question\n"
+        "from pipeline.chat.vllm import VllmChat\n"
+        "chat = VllmChat('refine', {'model': sys.argv[1]}, Path(sys.argv[2]))\n"
+        "chat.ask([Question('', ('Who?',), 4)])\n"
         "print('asked', flush=True); input()"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(model)],
+        [sys.executable, "-c", program, str(model), str(tmp_path)],
         env={**os.environ, "PYTHONPATH": str(repo)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
