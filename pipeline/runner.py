@@ -14,7 +14,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import cycle, islice
@@ -694,8 +694,9 @@ def _in_threads(
     except BaseException:
         # Ctrl-C, or nobody listens any more: what is being asked ends, and with it the threads.
         pool.shutdown(wait=False, cancel_futures=True)
-        while wait(running, timeout=0.1).not_done:
+        while not all(future.done() for future in running):
             model.unload()
+            time.sleep(0.1)
         raise
     finally:
         pool.shutdown()

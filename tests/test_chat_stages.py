@@ -255,15 +255,16 @@ def test_a_killed_run_asks_nothing_twice_but_what_was_under_way(
 
 
 def test_ctrl_c_ends_a_run_that_waits_for_a_server_at_once(kit, run, server, repo):
-    server.seconds = 30
-    command = [sys.executable, "-m", "pipeline", "annotate", str(kit.videos[0].path)]
+    server.seconds = 90
+    paths = [str(path) for _, path in kit.videos]  # of which some have not begun
+    command = [sys.executable, "-m", "pipeline", "annotate", *paths, "--workers", "2"]
     command += ["--preset", "embedded", "--out", str(run.folder), *as_options(changes(server))]
     process = subprocess.Popen(command, cwd=repo, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not server.requests and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "goes on where this one was" in errors and "Traceback" not in errors
 
