@@ -259,7 +259,14 @@ def test_ctrl_c_ends_a_run_that_waits_for_a_server_at_once(kit, run, server, rep
     paths = [str(path) for _, path in kit.videos]  # of which some have not begun
     command = [sys.executable, "-m", "pipeline", "annotate", *paths, "--workers", "2"]
     command += ["--preset", "embedded", "--out", str(run.folder), *as_options(changes(server))]
-    process = subprocess.Popen(command, cwd=repo, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=repo,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore Ctrl-C, and what they start inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 60
     while not server.requests and time.monotonic() < deadline:
         time.sleep(0.02)

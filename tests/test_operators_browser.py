@@ -75,6 +75,8 @@ def test_find_segments_opens_the_hits_as_clips(page, app):
 def test_annotate_videos_is_filled_in_watched_and_seen_in_the_panel(page, app):
     page.goto(f"{app.url}/datasets/{app.dataset}")
     page.wait_for_selector("[data-cy=looker]", timeout=60_000)
+    page.evaluate("() => __foo__.executeOperator('clear_view', {})")  # another test's
+    page.get_by_text("4 samples", exact=True).wait_for()
     page.keyboard.press("`")
     page.get_by_placeholder("Search operations by name...").fill("annotate videos")
     page.keyboard.press("Enter")
@@ -95,4 +97,4 @@ def test_annotate_videos_is_filled_in_watched_and_seen_in_the_panel(page, app):
     page.keyboard.press("Escape")  # the dialog in which the progress was
     page.locator("[data-cy=looker]").first.click()
     page.get_by_text("Tree-of-Captions").first.click()
-    page.get_by_text("seen", exact=True).first.wait_for()
+    page.locator("[role=tree][aria-label=seen]").first.wait_for(state="attached")

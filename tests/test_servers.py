@@ -344,6 +344,8 @@ def test_serve_says_how_to_point_to_it_and_ends_with_ctrl_c(repo, model, tmp_pat
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A shell's background jobs ignore Ctrl-C, and what they start inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     said = ""
