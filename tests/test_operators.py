@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import pytest
 
 from pipeline import dataset as datasets
 from pipeline import presets
+from tests.operating import work_off
 
 pytestmark = pytest.mark.fiftyone
 
@@ -184,30 +178,10 @@ def test_a_preset_of_ones_own_is_found_from_where_the_call_is_made(
 
 
 def test_a_delegated_run_is_done_by_fiftyones_worker(foo, dataset):
-    from fiftyone.operators.delegated import DelegatedOperationService
-
     queued = _run(foo, dataset, request_delegation=True, params={"run_key": "later"})
     assert queued.delegated
     assert "later" not in dataset.list_runs()
-    worker = subprocess.Popen(
-        [Path(sys.executable).with_name("fiftyone"), "delegated", "launch"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    service = DelegatedOperationService()
-    try:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            operation = service.get(queued.result["id"])
-            if operation.run_state in ("completed", "failed"):
-                break
-            time.sleep(0.5)
-    finally:
-        os.killpg(worker.pid, signal.SIGKILL)
-        log, _ = worker.communicate()
-    assert operation.run_state == "completed", f"{operation.result}\n{log}"
+    operation = work_off(queued)
     assert operation.status.progress == 1
     assert operation.result.result["summary"].startswith("2 videos done")
     dataset.reload()

@@ -48,8 +48,6 @@ OPTIONS: Mapping[str, Any] = {
     "retries": 6,  # of a request that failed for a reason that may pass
 }
 
-# What answers depend on.
-_MAKES = ("model", "temperature", "reasoning_effort", "clips")
 _OPENAI = "https://api.openai.com/v1"
 # What a server answers when it is busy, restarting or between two proxies: it may pass.
 _PASSING = (408, 409, 425, 429)
@@ -165,7 +163,6 @@ class ChatServer:
             "reasoning_effort": reasoning_effort,
             "clips": clips,
         }
-        assert self.identity.keys() == {*_MAKES}
         self._key = api_key or "none"  # the client insists on one; servers without keys ignore it
         self._revive = revive
         self._dialect = _Dialect(temperature, reasoning_effort)
