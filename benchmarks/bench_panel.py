@@ -91,7 +91,8 @@ def _open(page: Any, sample_id: str, shown: str) -> tuple[float, float]:
     started = time.perf_counter()
     page.evaluate(f"() => __foo__.executeOperator('open_sample', {{id: '{sample_id}'}})")
     page.wait_for_url(f"**id={sample_id}*")
-    page.wait_for_selector(shown, timeout=60_000)
+    # Not wait_for_selector: the handle that it answers with would keep the element alive.
+    page.locator(shown).wait_for(timeout=60_000)
     page.evaluate(_DRAWN)
     return time.perf_counter() - started, page.evaluate(_SINCE_DATA) / 1000
 
