@@ -6,6 +6,7 @@ the video are JavaScript (``src``).
 
 import functools
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import fiftyone as fo
@@ -15,6 +16,12 @@ from fiftyone.operators import types
 from .review import ReviewError, save_review, user_name
 
 logger = logging.getLogger(__name__)
+
+#: Characters of text from which on a sample's trees come without their long texts first: a browser
+#: takes a third of a second to read the 14 MB of two trees with 5,000 segments.
+LARGE = 1_000_000
+#: Characters of a caption that a bar could ever show.
+BEGINNING = 200
 
 #: Counting trees reads every sample; a panel must not do that to a large dataset.
 COUNTED_VIDEOS = 2000
@@ -72,16 +79,24 @@ class TreeOfCaptions(foo.Panel):
         The App calls this with the id of the sample that it shows as ``sample_id``, because
         ``ctx.current_sample`` can lag behind when a person moves quickly from video to video.
 
+        Of very large trees it gets what drawing needs first, and asks again with ``whole``.
+
         Returns:
-            ``{"sample_id", "title", "fps", "frames", "duration", "trees", "transcript"}``:
-            ``duration`` in seconds of the clip; ``trees`` as from
+            ``{"sample_id", "title", "fps", "frames", "duration", "trees", "transcript",
+            "whole"}``: ``duration`` in seconds of the clip; ``trees`` as from
             ``pipeline.dataset.sample_trees``, each with ``editable``, ``models`` and ``agreement``;
-            ``transcript`` as ``[{"start", "end", "text"}]``
+            ``transcript`` as ``[{"start", "end", "text"}]``; ``whole`` is false where the nodes
+            lack their long texts
         """
         sample_id = ctx.params.get("sample_id") or ctx.current_sample
         if not sample_id:
             return {"error": "No sample is open."}
-        return {"sample_id": sample_id, **_describe(ctx.dataset, _video_sample(ctx, sample_id))}
+        answer = _describe(ctx.dataset, _video_sample(ctx, sample_id))
+        answer["whole"] = bool(ctx.params.get("whole")) or _text_length(answer) <= LARGE
+        if not answer["whole"]:
+            for tree in answer["trees"]:
+                tree["nodes"] = [_without_long_texts(node) for node in tree["nodes"]]
+        return {"sample_id": sample_id, **answer}
 
     @_answering
     def get_counts(self, ctx):
@@ -207,6 +222,37 @@ def _describe(dataset, sample):
         ],
         "transcript": _transcript(sample, metadata.frame_rate),
     }
+
+
+def _text_length(answer):
+    """The characters in all texts of all trees."""
+    return sum(_length(tree["nodes"]) for tree in answer.get("trees", ()))
+
+
+def _length(value):
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_length, value.values()))
+    return sum(map(_length, value)) if isinstance(value, list) else 0
+
+
+def _without_long_texts(node):
+    """A node with what its bar needs: the brief texts, or the beginning of the only one it has."""
+    short = {name: node.get(name) for name in ("node_id", "parent_id", "level", "start", "end")}
+    gpt = node.get("gpt") or {}
+    for part in ("summary", "action"):
+        brief = {k: v for k, v in (gpt.get(part) or {}).items() if k != "detailed"}
+        if any(brief.values()):
+            short.setdefault("gpt", {})[part] = brief
+    for name in ("plm_action", "review"):
+        if node.get(name):
+            short[name] = node[name]
+    if not {"gpt", "plm_action"} & short.keys():
+        for name in ("plm_caption", "llama3_caption"):
+            if node.get(name):
+                short[name] = node[name][:BEGINNING]
+    return short
 
 
 def _models(dataset, key):

@@ -68,6 +68,7 @@ def build_dataset(folder):
         "odd": fo.Sample(
             filepath=video, title=f"{MARKUP} {HEBREW}", ground_truth_tree=odd(tea).to_dict()
         ),
+        "large": fo.Sample(filepath=video, ground_truth_tree=wordy(birdhouse).to_dict()),
         # labels that say neither when they are nor let it be computed
         "broken": fo.Sample(
             filepath=video,
@@ -117,6 +118,14 @@ def odd(tree):
             )
             for i, s in enumerate(tree.segments)
         ),
+    )
+
+
+def wordy(tree):
+    """The tree with more text than the panel is sent at once; the last word of each is "zebra"."""
+    caption = "stir the pot " * (1_200_000 // 13 // len(tree.segments)) + "zebra"
+    return replace(
+        tree, segments=tuple(replace(s, plm_caption=caption, gpt=None) for s in tree.segments)
     )
 
 
@@ -787,6 +796,84 @@ def test_after_a_lost_connection_retry_loads_the_trees(page, app, open_sample):
     retry.click()
     page.wait_for_selector("[role=tree]")
     assert count(page) == len(app.info["nodes"]["tea"])
+
+
+def test_very_large_trees_are_drawn_before_their_long_texts_are_there(page, app, open_sample):
+    lose = "**/operators/execute*"
+    page.route(
+        lose,
+        lambda route: (
+            route.abort() if '"whole"' in (route.request.post_data or "") else route.continue_()
+        ),
+    )
+    open_sample("large")
+    nodes = app.info["nodes"]["birdhouse"]
+    assert lane(page).get_attribute("data-count") == str(len(nodes))
+    page.get_by_text("The long texts could not be read").wait_for()
+    page.get_by_label("Search the captions").fill("zebra")
+    hits = page.get_by_test_id("hits")
+    assert hits.inner_text() == "none in the brief texts so far"
+    click(page, nodes[0])
+    page.get_by_text("The long texts are not here yet").wait_for()
+    page.get_by_text("Export", exact=True).click()
+    assert page.get_by_role("menuitem", name="JSON").is_disabled()
+
+    page.unroute(lose)
+    page.locator(f"{PANEL} [role=alert]").get_by_role("button", name="Retry").click()
+    page.locator("[data-testid=hits]", has_text=re.compile(f"^1/{len(nodes)}$")).wait_for()
+    click(page, nodes[0])
+    page.locator("[data-field=plm_caption] mark", has_text="zebra").wait_for()
+
+
+def test_an_app_that_lacks_what_the_panel_needs_says_which_and_the_modal_stays(browser, app):
+    page = new_page(browser)
+    # As the App of another version, which shares its packages without this one's atom.
+    page.add_init_script(
+        """let shared;
+        Object.defineProperty(window, "__fos__", {
+            get: () => shared,
+            set: (given) => { shared = { ...given, modalLooker: undefined }; },
+        });"""
+    )
+    page.goto(f"{app.url}/datasets/{app.dataset}")
+    page.wait_for_selector("[data-cy=looker]", timeout=60_000)
+    page.evaluate("(id) => __foo__.executeOperator('open_sample', { id })", app.info["ids"]["tea"])
+    page.click("[data-cy=panel-tab-tree_of_captions]")
+    page.get_by_role("alert").get_by_text("This App lacks __fos__.modalLooker").wait_for()
+    assert page.locator("[data-cy=modal]").is_visible()
+    assert page.failures == []
+    page.context.close()
+
+
+def test_going_from_sample_to_sample_leaves_nothing_behind(page, app):
+    """The page's elements and listeners are as many after 30 changes as after 60."""
+    open_panel(page, app, app.info["ids"]["tea"])
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Performance.enable")
+
+    def held():
+        for _ in range(3):
+            devtools.send("HeapProfiler.collectGarbage")
+            page.wait_for_timeout(200)
+        metrics = devtools.send("Performance.getMetrics")["metrics"]
+        return {m["name"]: m["value"] for m in metrics}
+
+    def change(times):
+        for i in range(times):
+            name = ("bean", "tea")[i % 2]
+            sample_id = app.info["ids"][name]
+            page.evaluate("(id) => __foo__.executeOperator('open_sample', { id })", sample_id)
+            page.wait_for_url(f"**id={sample_id}*")
+            page.locator(f"{PANEL} [data-tree=ground_truth]").wait_for()
+            page.locator(f"{PANEL} h2", has_text=("Bean", "Tea")[i % 2]).wait_for()
+
+    change(30)
+    before = held()
+    change(30)
+    after = held()
+    # A panel that stayed has some hundred elements and a dozen listeners.
+    assert after["Nodes"] < before["Nodes"] + 1000
+    assert after["JSEventListeners"] < before["JSEventListeners"] + 60
 
 
 def test_annotate_mode_says_that_the_video_cannot_be_followed_and_leads_back(tea):

@@ -177,6 +177,48 @@ def test_the_transcript_comes_with_times(get_trees, dataset, fo):
     assert lines[1]["start"] == pytest.approx(50 / sample.metadata.frame_rate)
 
 
+def test_very_large_trees_come_without_their_long_texts_until_these_are_asked_for(
+    get_trees, panel, dataset
+):
+    sample = dataset.first()
+    tree = dict(sample["ground_truth_tree"])
+    refined = {
+        "summary": {"brief": "Tea is made.", "detailed": "long " * 100},
+        "action": {"brief": "make tea", "detailed": "long " * 100, "actor": "a hand"},
+    }
+    review = {"flagged": True, "tags": [], "before": {}, "by": "me", "at": "now"}
+    only = dict.fromkeys(("plm_action", "llama3_caption", "gpt"))
+    root, leaf = tree["nodes"][0], tree["nodes"][-1]
+    tree["nodes"] = [
+        {**root, "plm_caption": "long " * 300_000, "gpt": refined, "review": review},
+        {**leaf, **only, "plm_caption": "a pot is lifted " * 50},
+    ]
+    sample["ground_truth_tree"] = tree
+    sample.save()
+
+    answer = get_trees(sample.id)
+    assert answer["whole"] is False
+    first, last = answer["trees"][0]["nodes"]
+    place = ("node_id", "parent_id", "level", "start", "end")
+    assert {name: first[name] for name in place} == {name: root[name] for name in place}
+    assert first["gpt"] == {
+        "summary": {"brief": "Tea is made."},
+        "action": {"brief": "make tea", "actor": "a hand"},
+    }
+    assert first["review"] == review and "plm_caption" not in first
+    assert "a pot is lifted " * 50 > last["plm_caption"] > "a pot is lifted " * 12
+
+    answer = panel("get_trees", sample_id=sample.id, whole=True)
+    assert answer["whole"] is True
+    assert answer["trees"][0]["nodes"] == tree["nodes"]
+
+
+def test_trees_of_the_usual_size_come_whole(get_trees, dataset):
+    answer = get_trees(dataset.first().id)
+    assert answer["whole"] is True
+    assert answer["trees"][0]["nodes"] == dataset.first()["ground_truth_tree"]["nodes"]
+
+
 def test_the_dataset_is_counted(panel, dataset, run):
     counts = panel("get_counts")
     assert counts["videos"] == 2

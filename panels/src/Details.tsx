@@ -73,7 +73,9 @@ export const Details = React.memo(function Details(props: Props) {
             </button>
           </Facts>
         )}
-        {fields.length === 0 && <p className="hint wide">This segment has no captions.</p>}
+        {fields.length === 0 && video.whole && (
+          <p className="hint wide">This segment has no captions.</p>
+        )}
         {fields.map(({ field, heading }) => {
           const [a, b] = [textAt(node, field), match ? textAt(match.node, field) : null];
           const words = differences && a && b ? difference(a, b) : null;
@@ -104,6 +106,7 @@ export const Details = React.memo(function Details(props: Props) {
           );
         })}
       </div>
+      {!video.whole && <p className="hint">The long texts are not here yet.</p>}
       <ReviewForm key={`${tree.name} ${node.node_id}`} tree={tree} node={node} act={props.act} />
     </section>
   );

@@ -1,22 +1,18 @@
 import * as React from "react";
+import type { Finding } from "./finding";
 import type { ColourBy, LegendEntry } from "./model/colours";
 import { type Filters, isFiltering, NO_FILTERS, TIERS } from "./model/filters";
 import type { Settings } from "./model/settings";
 import { change } from "./settings";
 
-interface SearchProps {
-  readonly query: string;
-  readonly count: number;
-  /** The hit that is selected, from 0; -1 for none. */
-  readonly at: number;
-  readonly inTranscript: number;
+interface SearchProps extends Finding {
   readonly input: React.RefObject<HTMLInputElement>;
-  setQuery(query: string): void;
-  step(by: 1 | -1): void;
+  /** Whether the long texts are there to be searched. */
+  readonly whole: boolean;
 }
 
 export function Search(props: SearchProps) {
-  const { query, count, at, inTranscript } = props;
+  const { query, count, at, lines } = props;
   const onKeyDown = (event: React.KeyboardEvent) => {
     event.stopPropagation(); // the App has shortcuts of its own
     if (event.key === "Enter") props.step(event.shiftKey ? -1 : 1);
@@ -24,7 +20,8 @@ export function Search(props: SearchProps) {
     else return;
     event.preventDefault();
   };
-  const said = inTranscript ? `, ${inTranscript} said` : "";
+  const hits = count === 0 ? "none" : at >= 0 ? `${at + 1}/${count}` : String(count);
+  const said = lines.size ? `, ${lines.size} said` : "";
   return (
     <span className="search" role="search">
       <input
@@ -40,7 +37,9 @@ export function Search(props: SearchProps) {
       {query.trim() && (
         <>
           <output data-testid="hits">
-            {count === 0 ? `none${said}` : `${at >= 0 ? `${at + 1}/` : ""}${count}${said}`}
+            {hits}
+            {said}
+            {!props.whole && " in the brief texts so far"}
           </output>
           <button type="button" aria-label="Previous hit" onClick={() => props.step(-1)}>
             ‹
@@ -171,7 +170,12 @@ export function FilterForm(props: { settings: Settings; depth: number; shown: st
 /** A button that opens a list of things to do. */
 export function Menu(props: {
   label: string;
-  items: readonly { readonly label: string; readonly title?: string; run(): void }[];
+  items: readonly {
+    readonly label: string;
+    readonly title?: string;
+    readonly disabled?: boolean;
+    run(): void;
+  }[];
 }) {
   const element = React.useRef<HTMLDetailsElement>(null);
   const close = () => {
@@ -192,12 +196,13 @@ export function Menu(props: {
     >
       <summary>{props.label}</summary>
       <div role="menu">
-        {props.items.map(({ label, title, run }) => (
+        {props.items.map(({ label, title, disabled, run }) => (
           <button
             key={label}
             type="button"
             role="menuitem"
             title={title}
+            disabled={disabled}
             onClick={() => {
               close();
               run();

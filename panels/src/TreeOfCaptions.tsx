@@ -31,14 +31,15 @@ export function TreeOfCaptions({ schema }: Props) {
   const surface = useSurface();
   const sampleId = useSampleId(surface);
   const python = usePython();
-  const { answer, reload, replace } = useTrees(python(schema.view.get_trees), sampleId);
+  const trees = useTrees(python(schema.view.get_trees), sampleId);
   return (
     <div className="a100m" data-testid="tree-of-captions" data-surface={surface}>
       <style>{style}</style>
       <div className="panel">
         <Content
           key={sampleId}
-          {...{ answer, reload, replace, surface, sampleId, python }}
+          {...trees}
+          {...{ surface, sampleId, python }}
           methods={schema.view}
         />
       </div>
@@ -48,14 +49,28 @@ export function TreeOfCaptions({ schema }: Props) {
 
 type Answer = Video | { readonly error: string };
 
-/** Answers by sample, so that going back to a video, or docking, asks Python nothing. */
+/** What was read of a sample. */
+interface Loaded {
+  readonly sampleId: string;
+  readonly answer: Answer;
+  /** Why the long texts of very large trees could not be read. */
+  readonly problem: string | null;
+}
+
+/** Videos by sample, so that going back to one, or docking, asks Python nothing. */
 const cache = new Map<string, Video>();
-const CACHED_VIDEOS = 20;
+const CACHED_NODES = 50_000;
+/** Time for the first drawing, before the long texts of very large trees are asked for. */
+const BEFORE_THE_REST_MS = 500;
 
 function remember(sampleId: string, video: Video): void {
-  const [oldest] = cache.keys();
-  if (oldest !== undefined && cache.size >= CACHED_VIDEOS) cache.delete(oldest);
-  cache.set(sampleId, video);
+  cache.delete(sampleId);
+  cache.set(sampleId, video); // the last now
+  let nodes = 0;
+  for (const [id, known] of [...cache].reverse()) {
+    nodes += known.trees.reduce((sum, tree) => sum + tree.byId.size, 1);
+    if (nodes > CACHED_NODES && id !== sampleId) cache.delete(id);
+  }
 }
 
 function useTrees(
@@ -64,10 +79,14 @@ function useTrees(
 ) {
   const refreshes = useRefreshes();
   const [attempt, setAttempt] = React.useState(0);
-  const [loaded, setLoaded] = React.useState<{ sampleId: string; answer: Answer } | null>(null);
+  const [loaded, setLoaded] = React.useState<Loaded | null>(null);
   const call = React.useRef(callPython);
   call.current = callPython;
 
+  const take = React.useCallback((id: string, answer: Answer) => {
+    if (!("error" in answer)) remember(id, answer);
+    setLoaded({ sampleId: id, answer, problem: null });
+  }, []);
   const generation = `${refreshes} ${attempt}`;
   const knownGeneration = React.useRef(generation);
   React.useEffect(() => {
@@ -78,40 +97,63 @@ function useTrees(
     if (sampleId === null) return undefined;
     const known = cache.get(sampleId);
     if (known) {
-      setLoaded({ sampleId, answer: known });
+      take(sampleId, known);
       return undefined;
     }
     let wanted = true;
     void call.current({ sample_id: sampleId }).then((result) => {
-      const answer = readVideo(result);
-      if (!("error" in answer)) remember(sampleId, answer);
-      if (wanted) setLoaded({ sampleId, answer });
+      if (wanted) take(sampleId, readVideo(result));
     });
     return () => {
       wanted = false;
     };
   }, [sampleId, generation]);
 
+  // What is there is drawn before the rest is asked for.
+  const current = loaded?.sampleId === sampleId ? loaded : null;
+  React.useEffect(() => {
+    if (!current || "error" in current.answer || current.answer.whole) return undefined;
+    if (current.problem) return undefined;
+    let wanted = true;
+    const asking = setTimeout(() => {
+      void call.current({ sample_id: current.sampleId, whole: true }).then((result) => {
+        const answer = readVideo(result);
+        if (!wanted) return;
+        if ("error" in answer) setLoaded({ ...current, problem: answer.error });
+        else take(current.sampleId, answer);
+      });
+    }, BEFORE_THE_REST_MS);
+    return () => {
+      wanted = false;
+      clearTimeout(asking);
+    };
+  }, [current]);
+
   const reload = React.useCallback(() => {
     setLoaded(null);
     setAttempt((n) => n + 1);
   }, []);
-  const replace = React.useCallback((id: string, video: Video) => {
-    remember(id, video);
-    setLoaded({ sampleId: id, answer: video });
-  }, []);
-  return { answer: loaded?.sampleId === sampleId ? loaded.answer : null, reload, replace };
+  const askAgain = React.useCallback(
+    () => setLoaded((known) => known && { ...known, problem: null }),
+    [],
+  );
+  const { answer = null, problem = null } = current ?? {};
+  return { answer, problem, askAgain, reload, take };
 }
 
 export interface ContentProps {
   readonly answer: Answer | null;
+  /** Why the long texts are missing. */
+  readonly problem: string | null;
   readonly surface: Surface;
   readonly sampleId: string | null;
   readonly methods: Methods;
   readonly python: ReturnType<typeof usePython>;
   reload(): void;
+  /** Ask for the long texts again. */
+  askAgain(): void;
   /** Put what Python has changed in place of what was read before. */
-  replace(sampleId: string, video: Video): void;
+  take(sampleId: string, video: Video): void;
 }
 
 function Content(props: ContentProps) {

@@ -10,6 +10,7 @@ import {
   type Video,
 } from "./model/tree";
 import { spanOf, type Viewport } from "./model/viewport";
+import type { Path } from "./playhead";
 import { type Store, useSlowly, useStore } from "./store";
 
 const GROUND_TRUTH = "ground_truth";
@@ -69,7 +70,7 @@ export function beyondNote(late: readonly CaptionTree[], video: Video, shown: bo
 /** What is happening now, from coarse to fine; changes with the path only, not with each frame. */
 export function Now(props: {
   tree: CaptionTree;
-  path: Store<readonly TreeNode[]>;
+  path: Path;
   onSelect(tree: CaptionTree, node: TreeNode): void;
 }) {
   const path = useSlowly(props.path, 120);

@@ -1,49 +1,37 @@
 import * as React from "react";
+import { Axis, axisWidth, heightAround } from "./Axis";
+import { useComparison } from "./comparison";
 import { Details } from "./Details";
 import { type Palette, paletteOf } from "./draw";
-import { download, fileName, picture } from "./files";
+import { ExportMenu } from "./ExportMenu";
+import { useDisagreements, useFinding } from "./finding";
 import { usePlayer, usePlayhead, useSeek, useTheme } from "./fiftyone";
 import { useSize } from "./hooks";
-import { type Hover, Lane, Tooltip } from "./Lane";
-import { useComparison } from "./comparison";
-import { toJson, toMarkdown, toSvg } from "./model/exports";
+import { type Keys, pressed } from "./keyboard";
+import { type Hover, Tooltip } from "./Lane";
 import { rowsOf } from "./model/filters";
 import { neighbour, rowHeight as heightOf } from "./model/layout";
-import { disagreements } from "./model/matching";
-import { find, inOrder, patternOf } from "./model/search";
 import {
   captionOf,
   type CaptionTree,
   endsBeyond,
   formatTime,
   frameAt,
-  pathAt,
   readVideo,
   shorten,
   type TreeNode,
   type Video,
 } from "./model/tree";
-import { clamp, fit, follow, panBy, reveal, spanOf, type Viewport, zoomAt } from "./model/viewport";
+import { clamp, fit, panBy, reveal, spanOf, type Viewport, zoomAt } from "./model/viewport";
+import { Note } from "./Notes";
+import { useFollow, usePaths } from "./playhead";
 import type { Act } from "./ReviewForm";
-import { change, lastViewport, settings as storedSettings } from "./settings";
 import { useSegmentPlayer } from "./segment";
+import { change, lastViewport, settings as storedSettings } from "./settings";
 import { Store, useStore } from "./store";
-import {
-  Minimap,
-  PlayheadLine,
-  Ruler,
-  RULER_HEIGHT,
-  Transcript,
-  TRANSCRIPT_HEIGHT,
-  useGestures,
-} from "./Timeline";
-import { ColourChoice, FilterForm, Legend, Menu, Search } from "./Toolbar";
-import { Beyond, beyondNote, chosenTrees, Now, sizeOf, TreeChoice } from "./Trees";
+import { ColourChoice, FilterForm, Legend, Search } from "./Toolbar";
+import { beyondNote, chosenTrees, Now } from "./Trees";
 import { type ContentProps, errorOf } from "./TreeOfCaptions";
-
-const MARGIN = 12;
-const HEADING_HEIGHT = 30;
-const NO_PATH: readonly TreeNode[] = [];
 
 type Props = Omit<ContentProps, "answer" | "sampleId"> & {
   readonly video: Video;
@@ -58,25 +46,33 @@ interface Selection {
 
 /** The trees of one video and everything that can be done with them. */
 export function Workbench(props: Props) {
-  const { video, sampleId, surface, methods, python, reload, replace } = props;
+  const { video, sampleId, surface, methods, python, reload, take } = props;
   const settings = useStore(storedSettings);
   const theme = useTheme();
   const { player, problem, leaveAnnotateMode } = usePlayer(surface);
   const playhead = usePlayhead(player, video.fps);
   const [wholeTrees, setWholeTrees] = React.useState(false);
   const [selection, setSelection] = React.useState<Selection | null>(null);
-  const [query, setQuery] = React.useState("");
   const [filtersOpen, setFiltersOpen] = React.useState(false);
   const [notice, setNotice] = React.useState<string | null>(null);
 
   // -- which trees --------------------------------------------------------------------------
   const { trees } = video;
-  const [upper, lower] = React.useMemo(
-    () => chosenTrees(trees, settings.upper, settings.lower),
-    [trees, settings.upper, settings.lower],
-  );
-  const shown = React.useMemo(() => (lower ? [upper, lower] : [upper]), [upper, lower]);
+  const shown = React.useMemo(() => {
+    const [upper, lower] = chosenTrees(trees, settings.upper, settings.lower);
+    return lower ? [upper, lower] : [upper];
+  }, [trees, settings.upper, settings.lower]);
   const otherOf = (tree: CaptionTree) => shown.find((t) => t !== tree) ?? null;
+  const rows = React.useMemo(
+    () => shown.map((tree) => rowsOf(tree, settings.filters)),
+    [shown, settings.filters],
+  );
+  const comparison = useComparison(shown, settings.colourBy, theme);
+  const { matchOf, colours } = comparison;
+  const drawn = React.useMemo(
+    () => shown.map((tree, i) => ({ tree, rows: rows[i]!, colours: colours[i]! })),
+    [shown, rows, colours],
+  );
 
   // -- the axis -----------------------------------------------------------------------------
   const late = shown.filter((tree) => endsBeyond(tree.end, video));
@@ -93,36 +89,13 @@ export function Workbench(props: Props) {
       }),
     [view, end],
   );
-  const [columns, columnsSize] = useSize<HTMLDivElement>();
-  const [timeline, { width: timelineWidth }] = useSize<HTMLDivElement>();
-  const width = Math.max(timelineWidth - 2 * MARGIN, 1);
-  const gestures = useGestures({ view, end, width });
-
-  // -- what is shown of them ----------------------------------------------------------------
-  const rows = React.useMemo(
-    () => shown.map((tree) => rowsOf(tree, settings.filters)),
-    [shown, settings.filters],
-  );
-  const beside = columnsSize.width > 1.4 * columnsSize.height && columnsSize.width > 900;
-  const room =
-    columnsSize.height * (beside ? 1 : 0.62) -
-    RULER_HEIGHT -
-    (video.transcript.length ? TRANSCRIPT_HEIGHT : 0) -
-    HEADING_HEIGHT * shown.length -
-    70;
-  const rowHeight = heightOf(rows.flat().length, room);
-
-  const { matchOf, scores, scoreOf, colours, colourBy, available } = useComparison(
-    shown,
-    settings.colourBy,
-    theme,
-  );
-  const mapped = React.useMemo(
-    () => rows.map((each, i) => ({ rows: each, colours: colours[i]! })),
-    [rows, colours],
-  );
-
   const element = React.useRef<HTMLDivElement>(null);
+  const columns = React.useRef<HTMLDivElement>(null);
+  const timeline = React.useRef<HTMLDivElement>(null);
+  const size = useSize(columns);
+  const beside = size.width > 1.4 * size.height && size.width > 900;
+  const room = size.height * (beside ? 1 : 0.62) - heightAround(shown.length, video);
+  const rowHeight = heightOf(rows.flat().length, room);
   const [palette, setPalette] = React.useState<Palette | null>(null);
   React.useLayoutEffect(() => {
     if (element.current) setPalette(paletteOf(element.current));
@@ -132,6 +105,8 @@ export function Workbench(props: Props) {
   const selectedTree = shown.find((tree) => tree.name === selection?.tree) ?? null;
   const selected = (selection && selectedTree?.byId.get(selection.id)) ?? null;
   const match = selectedTree && selected ? matchOf(selectedTree, selected) : null;
+  /** The tree that is acted on. */
+  const current = selectedTree ?? shown[0]!;
   const hover = React.useMemo(() => new Store<Hover | null>(null), [shown]);
 
   /** Selecting never moves the view along the time axis; what steps from one to the next does. */
@@ -142,22 +117,15 @@ export function Workbench(props: Props) {
     },
     [view, end],
   );
-  React.useEffect(() => {
-    const lane = timeline.current?.querySelector(
-      `[data-tree="${CSS.escape(selection?.tree ?? "")}"]`,
-    );
-    const level =
-      selected && rows[shown.indexOf(selectedTree!)]?.findIndex((r) => r.nodes.includes(selected));
-    if (!lane || !timeline.current || level === null || level === undefined || level < 0) return;
-    const top = lane.getBoundingClientRect().top + level * rowHeight;
-    const box = timeline.current.getBoundingClientRect();
-    const covered = RULER_HEIGHT + (video.transcript.length ? TRANSCRIPT_HEIGHT : 0);
-    if (top < box.top + covered) timeline.current.scrollTop += top - box.top - covered;
-    else if (top + rowHeight > box.bottom)
-      timeline.current.scrollTop += top + rowHeight - box.bottom;
-  }, [selection]);
+  const fitSelected = () => {
+    if (selected) view.set(fit(selected.start, Math.min(selected.end, end), end));
+  };
+  const finding = useFinding(shown, rows, video.transcript, selected, select);
+  const worst = useDisagreements(shown, rows, comparison.scoreOf, end, selected, select);
 
   // -- in step with the video ---------------------------------------------------------------
+  const paths = usePaths(shown, playhead, video.fps);
+  useFollow(settings.follow, playhead, view, end);
   const seekToFrame = useSeek(player);
   const segment = useSegmentPlayer(player, video, seekToFrame);
   const seek = React.useCallback(
@@ -168,81 +136,6 @@ export function Workbench(props: Props) {
     },
     [player, segment.stop, seekToFrame, video],
   );
-  const paths = React.useMemo(
-    () => shown.map(() => new Store<readonly TreeNode[]>(NO_PATH)),
-    [shown],
-  );
-  React.useEffect(() => {
-    const update = () => {
-      const frame = playhead.frame.get();
-      shown.forEach((tree, i) => {
-        const path = frame === null ? NO_PATH : pathAt(tree, frame, video.fps);
-        const store = paths[i]!;
-        if (!sameNodes(path, store.get())) store.set(path);
-      });
-    };
-    update();
-    return playhead.frame.subscribe(update);
-  }, [playhead, shown, paths, video.fps]);
-  React.useEffect(() => {
-    if (!settings.follow) return undefined;
-    let last = playhead.frame.get();
-    // Only where the playhead moves: a person who pans while the video is paused stays there. And not
-    // to the first frame, where the App sends a video that is loading.
-    return playhead.frame.subscribe(() => {
-      const [frame, time] = [playhead.frame.get(), playhead.time.get()];
-      if (frame !== null && time !== null && last !== null && frame !== last && frame > 1) {
-        view.set(follow(view.get(), time, end));
-      }
-      last = frame;
-    });
-  }, [settings.follow, playhead, view, end]);
-
-  // -- finding ------------------------------------------------------------------------------
-  const pattern = React.useMemo(() => patternOf(query), [query]);
-  const hits = React.useMemo(
-    () =>
-      pattern &&
-      inOrder(
-        shown.flatMap((tree, i) =>
-          find(
-            rows[i]!.flatMap((row) => row.nodes),
-            pattern,
-          ).map((node) => ({ tree, node })),
-        ),
-      ),
-    [pattern, shown, rows],
-  );
-  const hitSet = React.useMemo(() => hits && new Set(hits.map(({ node }) => node)), [hits]);
-  const hitLines = React.useMemo(
-    () => new Set(pattern ? video.transcript.filter(({ text }) => text.search(pattern) >= 0) : []),
-    [pattern, video],
-  );
-  const hitAt = hits?.findIndex(({ node }) => node === selected) ?? -1;
-  const step = (by: 1 | -1) => {
-    if (!hits?.length) return;
-    const from = hitAt >= 0 ? hitAt + by : by > 0 ? 0 : hits.length - 1;
-    const { tree, node } = hits[(from + hits.length) % hits.length]!;
-    select(tree, node, true);
-  };
-  const searchInput = React.useRef<HTMLInputElement>(null);
-
-  const worst = React.useMemo(
-    () =>
-      shown
-        .flatMap((tree, i) => {
-          const nodes = rows[i]!.flatMap((row) => row.nodes).filter((n) => n.start < end);
-          return disagreements(nodes, (node) => scoreOf(tree, node)).map((d) => ({ tree, ...d }));
-        })
-        .sort((a, b) => lostSeconds(b) - lostSeconds(a)),
-    [shown, rows, scoreOf, end],
-  );
-  const worstAt = worst.findIndex(({ node }) => node === selected);
-  const nextDisagreement = (by: 1 | -1) => {
-    if (!worst.length) return;
-    const { tree, node } = worst[(worstAt + by + worst.length) % worst.length]!;
-    select(tree, node, true);
-  };
 
   // -- the keyboard and the mouse -----------------------------------------------------------
   const onClick = React.useCallback(
@@ -253,88 +146,48 @@ export function Workbench(props: Props) {
     },
     [select, player, segment.play, seek],
   );
-  const onDoubleClick = () => {
-    if (selected) view.set(fit(selected.start, Math.min(selected.end, end), end));
+  const searchInput = React.useRef<HTMLInputElement>(null);
+  const zoom = (factor: number) => {
+    const [now, time] = [view.get(), playhead.time.get()];
+    const inside = time !== null && time >= now.from && time <= now.to;
+    view.set(zoomAt(now, end, inside ? time : (now.from + now.to) / 2, factor));
   };
-  /** What a key does; false where it does nothing here. */
-  const press = (tree: CaptionTree, key: string, shift: boolean): boolean => {
-    const now = view.get();
-    const middle = (now.from + now.to) / 2;
-    const time = playhead.time.get();
-    const around = time !== null && time >= now.from && time <= now.to ? time : middle;
-    const node = selectedTree === tree ? selected : null;
-    switch (key) {
-      case "ArrowLeft":
-      case "ArrowRight":
-      case "ArrowUp":
-      case "ArrowDown": {
-        const treeRows = rows[shown.indexOf(tree)]!;
-        const target = node ? neighbour(tree, treeRows, node, key, end) : treeRows[0]?.nodes[0];
-        if (target) select(tree, target, true);
-        return true;
-      }
-      case "Enter":
-        if (node && shift && player) segment.play(node, false);
-        else if (node) seek(node.start);
-        return true;
-      case "p":
-        if (selected && player) segment.play(selected, false);
-        return true;
-      case "l":
-        if (segment.playing?.loop) segment.stop();
-        else if (selected && player) segment.play(selected, true);
-        return true;
-      case "w":
-        view.set(zoomAt(now, end, around, 1.5));
-        return true;
-      case "s":
-        view.set(zoomAt(now, end, around, 1 / 1.5));
-        return true;
-      case "a":
-        view.set(panBy(now, end, -0.2 * spanOf(now)));
-        return true;
-      case "d":
-        view.set(panBy(now, end, 0.2 * spanOf(now)));
-        return true;
-      case "f":
-        onDoubleClick();
-        return true;
-      case "0":
-        view.set({ from: 0, to: end });
-        return true;
-      case "n":
-        nextDisagreement(shift ? -1 : 1);
-        return true;
-      case "m": {
-        const other = otherOf(tree);
-        if (match && other && selectedTree === tree) {
-          select(other, match.node, true);
-          timeline.current
-            ?.querySelector<HTMLElement>(`[data-tree="${CSS.escape(other.name)}"]`)
-            ?.focus();
-        }
-        return true;
-      }
-      case "/":
-        searchInput.current?.focus();
-        return true;
-      default:
-        return false;
-    }
+  const move = (screens: number) => view.set(panBy(view.get(), end, screens * spanOf(view.get())));
+  const arrow = (key: string) => (tree: CaptionTree) => {
+    const treeRows = rows[shown.indexOf(tree)]!;
+    const known = tree === selectedTree ? selected : null;
+    const target = known ? neighbour(tree, treeRows, known, key, end) : treeRows[0]?.nodes[0];
+    if (target) select(tree, target, true);
   };
-  const onKeyDown = (event: React.KeyboardEvent) => {
-    if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented) return;
-    const target = event.target as Element;
-    if (target.closest("input, select, summary, [role=menu]")) return;
-    const name = target.closest<HTMLElement>("[data-tree]")?.dataset.tree;
-    const inTree = shown.find((tree) => tree.name === name);
-    // Elsewhere these scroll, or press a button.
-    if (!inTree && (event.key.startsWith("Arrow") || event.key === "Enter")) return;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (!press(inTree ?? selectedTree ?? upper, key, event.shiftKey)) return;
-    // The App has shortcuts of its own: it would move to another sample on an arrow key.
-    event.preventDefault();
-    event.stopPropagation();
+  const play = (loop: boolean) => selected && player && segment.play(selected, loop);
+  const keys: Keys = {
+    ArrowLeft: arrow("ArrowLeft"),
+    ArrowRight: arrow("ArrowRight"),
+    ArrowUp: arrow("ArrowUp"),
+    ArrowDown: arrow("ArrowDown"),
+    Enter: (tree, shift) => {
+      if (!selected || tree !== selectedTree) return;
+      if (shift) play(false);
+      else seek(selected.start);
+    },
+    p: () => play(false),
+    l: () => (segment.playing?.loop ? segment.stop() : play(true)),
+    w: () => zoom(1.5),
+    s: () => zoom(1 / 1.5),
+    a: () => move(-0.2),
+    d: () => move(0.2),
+    f: fitSelected,
+    "0": () => view.set({ from: 0, to: end }),
+    n: (_, shift) => worst.step(shift ? -1 : 1),
+    m: (tree) => {
+      const other = otherOf(tree);
+      if (!match || !other || tree !== selectedTree) return;
+      select(other, match.node, true);
+      timeline.current
+        ?.querySelector<HTMLElement>(`[data-tree="${CSS.escape(other.name)}"]`)
+        ?.focus();
+    },
+    "/": () => searchInput.current?.focus(),
   };
 
   // -- acting -------------------------------------------------------------------------------
@@ -348,42 +201,19 @@ export function Workbench(props: Props) {
       });
       const changed = readVideo(answer);
       if ("error" in changed) return changed.error;
-      replace(sampleId, changed);
+      take(sampleId, changed);
       return null;
     },
-    [python, methods.review, sampleId, replace],
+    [python, methods.review, sampleId, take],
   );
-  const files = () => shown.map((tree, i) => ({ tree, rows: rows[i]!, colours: colours[i]! }));
-  const save = (ending: string, content: string | Blob) =>
-    download(content, `${fileName(video.title)}.${ending}`);
-  const level = selected?.level ?? rows[0]?.at(-1)?.level ?? null;
-  const clipsTree = selectedTree ?? upper;
+  const clipsLevel = selected?.level ?? rows[0]?.at(-1)?.level ?? null;
   const openClips = async () => {
-    const visible = rows[shown.indexOf(clipsTree)]!.flatMap((row) => row.nodes);
-    const node_ids = visible
-      .filter((node) => (level === null || node.level === level) && node.start < video.duration)
+    const node_ids = rows[shown.indexOf(current)]!.flatMap((row) => row.nodes)
+      .filter(({ level, start }) => level === (clipsLevel ?? level) && start < video.duration)
       .map((node) => node.node_id);
-    const params = { sample_id: sampleId, tree: clipsTree.name, node_ids };
+    const params = { sample_id: sampleId, tree: current.name, node_ids };
     setNotice(errorOf(await python(methods.open_clips)(params)));
   };
-  const savePng = () => {
-    if (palette)
-      picture(video.title, files(), view.get(), width, rowHeight, palette, (b) => save("png", b));
-  };
-  const exports = [
-    { label: "PNG", run: savePng },
-    {
-      label: "SVG",
-      run: () => palette && save("svg", toSvg(video.title, files(), view.get(), palette)),
-    },
-    { label: "Markdown", run: () => save("md", toMarkdown(video.title, files(), view.get())) },
-    { label: "JSON", run: () => save("json", toJson(video.title, files(), view.get())) },
-    {
-      label: `Open as clips: ${level === null ? "leaves" : `level ${level}`}`,
-      title: `The shown segments of ${clipsTree.label} as a view of clips`,
-      run: () => void openClips(),
-    },
-  ];
 
   const say = (over: Hover): readonly string[] => {
     const found = matchOf(over.tree, over.node);
@@ -401,9 +231,12 @@ export function Workbench(props: Props) {
 
   const total = shown.reduce((sum, tree) => sum + tree.byId.size, 0);
   const count = rows.flat().reduce((sum, row) => sum + row.nodes.length, 0);
-  const depth = Math.max(...shown.map((tree) => tree.levels.length - 1));
   return (
-    <div className="workbench" ref={element} onKeyDown={onKeyDown}>
+    <div
+      className="workbench"
+      ref={element}
+      onKeyDown={(event) => pressed(event, keys, shown, current)}
+    >
       <header>
         <h2 title={video.title}>{video.title}</h2>
         {surface === "grid" && (
@@ -419,13 +252,7 @@ export function Workbench(props: Props) {
         </button>
       </header>
       <div className="toolbar" role="toolbar" aria-label="Trees">
-        <Search
-          {...{ query, setQuery, step }}
-          input={searchInput}
-          count={hits?.length ?? 0}
-          at={hitAt}
-          inTranscript={hitLines.size}
-        />
+        <Search {...finding} input={searchInput} whole={video.whole} />
         <button
           type="button"
           aria-expanded={filtersOpen}
@@ -433,47 +260,61 @@ export function Workbench(props: Props) {
         >
           Filters{count < total ? ` (${count} of ${total})` : ""}
         </button>
-        <ColourChoice colourBy={colourBy} available={available} />
+        <ColourChoice colourBy={comparison.colourBy} available={comparison.available} />
         {shown.length > 1 && (
           <button
             type="button"
             title="Those with the most unmatched seconds first (N)"
-            onClick={() => nextDisagreement(1)}
-            disabled={!worst.length}
+            onClick={() => worst.step(1)}
+            disabled={!worst.count}
           >
             Next disagreement
           </button>
         )}
-        <Menu label="Export" items={exports} />
+        <ExportMenu
+          {...{ view, rowHeight, palette }}
+          title={video.title}
+          shown={drawn}
+          whole={video.whole}
+          width={() => axisWidth(timeline.current?.clientWidth ?? 0)}
+          clips={{ level: clipsLevel, of: current.label }}
+          openClips={() => void openClips()}
+        />
       </div>
       {filtersOpen && (
-        <FilterForm settings={settings} depth={depth} shown={`${count} of ${total} segments`} />
+        <FilterForm
+          settings={settings}
+          depth={Math.max(...shown.map((tree) => tree.levels.length - 1))}
+          shown={`${count} of ${total} segments`}
+        />
       )}
       {problem && (
-        <p className="note" role="status">
-          <span>{problem}</span>
-          {leaveAnnotateMode && (
-            <button type="button" onClick={leaveAnnotateMode}>
-              Switch to Explore
-            </button>
-          )}
-        </p>
+        <Note
+          role="status"
+          button={leaveAnnotateMode ? "Switch to Explore" : undefined}
+          onClick={leaveAnnotateMode ?? undefined}
+        >
+          {problem}
+        </Note>
+      )}
+      {props.problem && (
+        <Note role="alert" button="Retry" onClick={props.askAgain}>
+          {`The long texts could not be read: ${props.problem}`}
+        </Note>
       )}
       {notice && (
-        <p className="note" role="alert">
-          <span>{notice}</span>
-          <button type="button" onClick={() => setNotice(null)}>
-            Close
-          </button>
-        </p>
+        <Note role="alert" button="Close" onClick={() => setNotice(null)}>
+          {notice}
+        </Note>
       )}
       {late.length > 0 && (
-        <p className="note" role="note">
-          <span>{beyondNote(late, video, wholeTrees)}</span>
-          <button type="button" onClick={() => setWholeTrees(!wholeTrees)}>
-            {wholeTrees ? "Show the clip only" : "Show all"}
-          </button>
-        </p>
+        <Note
+          role="note"
+          button={wholeTrees ? "Show the clip only" : "Show all"}
+          onClick={() => setWholeTrees(!wholeTrees)}
+        >
+          {beyondNote(late, video, wholeTrees)}
+        </Note>
       )}
       {player && (
         <nav className="now" aria-label="Now">
@@ -503,78 +344,16 @@ export function Workbench(props: Props) {
       <div className={beside ? "columns beside" : "columns"} ref={columns}>
         <div className="trees" style={{ maxHeight: beside ? undefined : "64%" }}>
           {palette && (
-            <div className="map" style={{ marginInline: MARGIN }}>
-              <Minimap {...{ view, width, palette, end }} trees={mapped} />
-            </div>
+            <Axis
+              {...{ video, timeline, view, end, rowHeight, palette, playhead, paths }}
+              {...{ finding, hover, onClick }}
+              shown={drawn}
+              selected={selectedTree && selected && { tree: selectedTree, node: selected }}
+              matchOf={(tree, node) => matchOf(tree, node)?.node ?? null}
+              onDoubleClick={fitSelected}
+              onSeek={seek}
+            />
           )}
-          <div className="timeline" ref={timeline}>
-            <div
-              className="axis"
-              data-testid="axis"
-              ref={gestures}
-              style={{ marginInline: MARGIN, width }}
-              onDoubleClick={onDoubleClick}
-            >
-              {palette && (
-                <>
-                  <div className="top">
-                    <Ruler {...{ view, width, palette }} onSeek={seek} />
-                    {video.transcript.length > 0 && (
-                      <Transcript
-                        {...{ view, width, palette }}
-                        lines={video.transcript}
-                        hits={hitLines}
-                        onSeek={seek}
-                      />
-                    )}
-                  </div>
-                  {shown.map((tree, i) => (
-                    <React.Fragment key={i}>
-                      <div className="heading">
-                        <TreeChoice
-                          trees={trees}
-                          chosen={tree}
-                          lower={i === 1}
-                          onChoose={(name) => change(i === 0 ? { upper: name } : { lower: name })}
-                        />
-                        <span className="size">{sizeOf(tree)}</span>
-                      </div>
-                      <Lane
-                        key={tree.name}
-                        {...{ tree, rowHeight, width, view, palette, hover, onClick }}
-                        rows={rows[i]!}
-                        colours={colours[i]!}
-                        hits={hitSet}
-                        path={paths[i]!}
-                        selected={tree === selectedTree ? selected : null}
-                        matchOf={(hovered) => {
-                          if (hovered)
-                            return hovered.tree === tree
-                              ? null
-                              : (matchOf(hovered.tree, hovered.node)?.node ?? null);
-                          return selectedTree && tree !== selectedTree
-                            ? (match?.node ?? null)
-                            : null;
-                        }}
-                      />
-                    </React.Fragment>
-                  ))}
-                  {shown.length === 1 && trees.length > 1 && (
-                    <div className="heading">
-                      <TreeChoice
-                        trees={trees}
-                        chosen={null}
-                        lower
-                        onChoose={(name) => change({ lower: name })}
-                      />
-                    </div>
-                  )}
-                  <Beyond {...{ view, width }} duration={video.duration} end={end} />
-                  <PlayheadLine {...{ playhead, view, width }} />
-                </>
-              )}
-            </div>
-          </div>
           <Legend entries={colours[0]!.legend} />
         </div>
         <Details
@@ -583,8 +362,8 @@ export function Workbench(props: Props) {
           node={selected}
           other={selectedTree && otherOf(selectedTree)}
           match={match}
-          textScore={selectedTree && selected ? scores.text(selectedTree, selected) : null}
-          pattern={pattern}
+          textScore={selectedTree && selected && comparison.scores.text(selectedTree, selected)}
+          pattern={finding.pattern}
           act={act}
           onSelect={select}
         />
@@ -592,11 +371,4 @@ export function Workbench(props: Props) {
       <Tooltip hover={hover} say={say} />
     </div>
   );
-}
-
-const lostSeconds = ({ node, score }: { node: TreeNode; score: number }): number =>
-  (node.end - node.start) * (1 - score);
-
-function sameNodes(a: readonly TreeNode[], b: readonly TreeNode[]): boolean {
-  return a.length === b.length && a.every((node, i) => node === b[i]);
 }

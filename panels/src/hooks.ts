@@ -1,8 +1,7 @@
 import * as React from "react";
 
 /** An element's size in CSS pixels, kept up to date. */
-export function useSize<E extends Element>() {
-  const element = React.useRef<E>(null);
+export function useSize(element: React.RefObject<Element>) {
   const [size, setSize] = React.useState({ width: 0, height: 0 });
   React.useLayoutEffect(() => {
     const measured = element.current;
@@ -18,7 +17,7 @@ export function useSize<E extends Element>() {
     observer.observe(measured);
     return () => observer.disconnect();
   }, []);
-  return [element, size] as const;
+  return size;
 }
 
 interface Observable {

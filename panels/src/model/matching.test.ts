@@ -71,7 +71,8 @@ describe("best matches", () => {
 describe("disagreements", () => {
   test("come with the most unmatched seconds first; what agrees or was not compared is none", () => {
     const scores: Record<string, number | null> = { root: 0.9, a: 0.1, b: 0.8, c: 1, d: null };
-    const found = disagreements([...tree().byId.values()], (n) => scores[n.node_id]!);
+    const nodes = [...tree().byId.values()];
+    const found = disagreements(nodes.map((node) => ({ node, score: scores[node.node_id]! })));
     expect(found.map(({ node: { node_id }, score }) => [node_id, score])).toEqual([
       ["a", 0.1],
       ["b", 0.8],

@@ -46,26 +46,20 @@ export function bestMatches(tree: CaptionTree, other: CaptionTree): Matches {
 const isNearer = (a: TreeNode, b: TreeNode, to: TreeNode): boolean =>
   Math.abs(a.level - to.level) < Math.abs(b.level - to.level);
 
-export interface Disagreement {
+export interface Scored {
   readonly node: TreeNode;
-  /** 0 to 1. */
-  readonly score: number;
+  /** 0 to 1; null where there was nothing to compare with. */
+  readonly score: number | null;
 }
 
 /**
- * The nodes that agree least, the worst first: those with the most seconds that nothing matches,
- * duration x (1 - agreement). A short leaf that is a frame off would lead a list by agreement alone.
+ * Those that agree least, the worst first: by the seconds that nothing matches, duration x
+ * (1 - score). A short leaf that is a frame off would lead a list by the score alone.
  */
-export function disagreements(
-  nodes: readonly TreeNode[],
-  agreement: (node: TreeNode) => number | null,
-): Disagreement[] {
-  return nodes
-    .flatMap((node) => {
-      const score = agreement(node);
-      return score !== null && score < 0.995 ? [{ node, score }] : [];
-    })
+export function disagreements<T extends Scored>(scored: readonly T[]): T[] {
+  return scored
+    .filter(({ score }) => score !== null && score < 0.995)
     .sort((a, b) => lost(b) - lost(a) || a.node.start - b.node.start);
 }
 
-const lost = ({ node, score }: Disagreement): number => (node.end - node.start) * (1 - score);
+const lost = ({ node, score }: Scored): number => (node.end - node.start) * (1 - (score ?? 1));

@@ -72,6 +72,8 @@ export interface Video {
   readonly duration: number;
   readonly trees: readonly CaptionTree[];
   readonly transcript: readonly Line[];
+  /** False where the nodes lack their long texts: Python leaves them out of very large trees at first. */
+  readonly whole: boolean;
 }
 
 // -- reading what Python sent ----------------------------------------------------------------
@@ -109,6 +111,7 @@ export function readVideo(answer: unknown): Video | { readonly error: string } {
       })
       .filter((line) => line.text !== "" && line.end > line.start)
       .sort((a, b) => a.start - b.start),
+    whole: fields.whole !== false,
   };
 }
 
