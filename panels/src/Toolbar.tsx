@@ -79,8 +79,8 @@ export function ColourChoice(props: { colourBy: ColourBy; available: (by: Colour
 export function Legend({ entries }: { entries: readonly LegendEntry[] }) {
   return (
     <ul className="legend" aria-label="Legend">
-      {entries.map(({ colour, label }) => (
-        <li key={label}>
+      {entries.map(({ colour, label }, i) => (
+        <li key={i}>
           <i style={{ background: colour }} /> {label}
         </li>
       ))}

@@ -63,9 +63,11 @@ export function Workbench(props: Props) {
     return lower ? [upper, lower] : [upper];
   }, [trees, settings.upper, settings.lower]);
   const otherOf = (tree: CaptionTree) => shown.find((t) => t !== tree) ?? null;
+  const late = shown.filter((tree) => endsBeyond(tree.end, video));
+  const end = wholeTrees ? Math.max(video.duration, ...late.map((t) => t.end)) : video.duration;
   const rows = React.useMemo(
-    () => shown.map((tree) => rowsOf(tree, settings.filters)),
-    [shown, settings.filters],
+    () => shown.map((tree) => rowsOf(tree, settings.filters, end)),
+    [shown, settings.filters, end],
   );
   const comparison = useComparison(shown, settings.colourBy, theme);
   const { matchOf, colours } = comparison;
@@ -75,8 +77,6 @@ export function Workbench(props: Props) {
   );
 
   // -- the axis -----------------------------------------------------------------------------
-  const late = shown.filter((tree) => endsBeyond(tree.end, video));
-  const end = wholeTrees ? Math.max(video.duration, ...late.map((t) => t.end)) : video.duration;
   const view = React.useMemo(() => {
     const all = { from: 0, to: end };
     return new Store<Viewport>(clamp(lastViewport.get() ?? all, end));
@@ -121,7 +121,7 @@ export function Workbench(props: Props) {
     if (selected) view.set(fit(selected.start, Math.min(selected.end, end), end));
   };
   const finding = useFinding(shown, rows, video.transcript, selected, select);
-  const worst = useDisagreements(shown, rows, comparison.scoreOf, end, selected, select);
+  const worst = useDisagreements(shown, rows, comparison.scoreOf, selected, select);
 
   // -- in step with the video ---------------------------------------------------------------
   const paths = usePaths(shown, playhead, video.fps);
@@ -156,7 +156,7 @@ export function Workbench(props: Props) {
   const arrow = (key: string) => (tree: CaptionTree) => {
     const treeRows = rows[shown.indexOf(tree)]!;
     const known = tree === selectedTree ? selected : null;
-    const target = known ? neighbour(tree, treeRows, known, key, end) : treeRows[0]?.nodes[0];
+    const target = known ? neighbour(tree, treeRows, known, key) : treeRows[0]?.nodes[0];
     if (target) select(tree, target, true);
   };
   const play = (loop: boolean) => selected && player && segment.play(selected, loop);
@@ -229,7 +229,7 @@ export function Workbench(props: Props) {
     ];
   };
 
-  const total = shown.reduce((sum, tree) => sum + tree.byId.size, 0);
+  const total = shown.flatMap((tree) => tree.levels.flat()).filter((n) => n.start < end).length;
   const count = rows.flat().reduce((sum, row) => sum + row.nodes.length, 0);
   return (
     <div

@@ -83,7 +83,6 @@ export function useDisagreements(
   shown: readonly CaptionTree[],
   rows: readonly (readonly Row[])[],
   scoreOf: (tree: CaptionTree, node: TreeNode) => number | null,
-  end: number,
   selected: TreeNode | null,
   select: Select,
 ): Steps {
@@ -91,12 +90,12 @@ export function useDisagreements(
     () =>
       disagreements(
         shown.flatMap((tree, i) =>
-          rows[i]!.flatMap((row) => row.nodes)
-            .filter((node) => node.start < end)
-            .map((node) => ({ tree, node, score: scoreOf(tree, node) })),
+          rows[i]!.flatMap((row) =>
+            row.nodes.map((node) => ({ tree, node, score: scoreOf(tree, node) })),
+          ),
         ),
       ),
-    [shown, rows, scoreOf, end],
+    [shown, rows, scoreOf],
   );
   return stepsOf(worst, selected, select);
 }

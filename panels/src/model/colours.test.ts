@@ -7,13 +7,15 @@ const acting = (actor: string | null) => ({
 });
 
 describe("colours", () => {
-  test("every level has its own, and the legend names each", () => {
+  test("every level has its own, and the legend names each, of very many every fifth", () => {
     const { of, legend } = byLevel(2, "dark");
     expect(new Set(["root", "a", "c"].map((id) => of(node(id)))).size).toBe(3);
     expect(legend).toHaveLength(3);
     expect(legend[0]!.colour).toBe(of(node("root")));
     expect(of(node("root"))).not.toBe(byLevel(2, "light").of(node("root")));
     expect(byLevel(0, "dark").legend).toHaveLength(1);
+    const deep = byLevel(12, "dark").legend.map(({ label }) => label);
+    expect(deep.filter(Boolean)).toEqual(["level 0, the whole video", "5", "10", "12"]);
   });
 
   test("actors are told apart whatever the case; none named, or N/A, is neutral", () => {

@@ -38,6 +38,9 @@ export function agreementColour(score: number, theme: Theme): string {
 
 const ACTOR_HUES = [212, 28, 150, 320, 262, 55, 182, 0];
 
+/** The most levels of which the legend has room to name each. */
+const NAMED_LEVELS = 9;
+
 export function byLevel(depth: number, theme: Theme): Colours {
   const colour = (level: number) => levelColour(depth ? level / depth : 0, theme);
   const palette = Array.from({ length: depth + 1 }, (_, level) => colour(level));
@@ -45,7 +48,12 @@ export function byLevel(depth: number, theme: Theme): Colours {
     of: (node) => palette[node.level] ?? colour(depth),
     legend: palette.map((c, level) => ({
       colour: c,
-      label: level === 0 ? "level 0, the whole video" : `${level}`,
+      label:
+        level === 0
+          ? "level 0, the whole video"
+          : depth < NAMED_LEVELS || level % 5 === 0 || level === depth
+            ? `${level}`
+            : "",
     })),
   };
 }

@@ -7,7 +7,7 @@ import { ids, NODES, tree } from "./trees.fixture";
 const MARKUP = '<img src=x onerror=alert(1)> & "stir" *now* \u0007';
 const captioned = tree(NODES.map((n) => ({ ...n, plm_action: MARKUP })));
 const shown = [
-  { tree: captioned, rows: rowsOf(captioned, NO_FILTERS), colours: byLevel(2, "dark") },
+  { tree: captioned, rows: rowsOf(captioned, NO_FILTERS, 10), colours: byLevel(2, "dark") },
 ];
 const ALL = { from: 0, to: 10 };
 
@@ -15,7 +15,7 @@ describe("exports", () => {
   test("hold what is on screen, parents before their children", () => {
     expect(ids(visibleNodes(shown[0]!, ALL))).toEqual(["root", "a", "b", "c", "d"]);
     expect(ids(visibleNodes(shown[0]!, { from: 7, to: 8 }))).toEqual(["root", "b", "d"]);
-    const filtered = { rows: rowsOf(captioned, { ...NO_FILTERS, maxLevel: 0 }) };
+    const filtered = { rows: rowsOf(captioned, { ...NO_FILTERS, maxLevel: 0 }, 10) };
     expect(ids(visibleNodes(filtered, ALL))).toEqual(["root"]);
   });
 

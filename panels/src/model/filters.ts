@@ -48,10 +48,14 @@ export interface Row {
 /**
  * The rows of a tree: a row a level, levels without a node to show left out.
  *
+ * Nodes that begin at `end` or later, where the axis ends, are none to show.
+ *
  * Leaves tile the video at whatever level they are: where nothing else is shown, one row holds all.
  */
-export function rowsOf(tree: CaptionTree, filters: Filters): Row[] {
-  const levels = tree.levels.map((nodes) => nodes.filter((node) => passes(tree, node, filters)));
+export function rowsOf(tree: CaptionTree, filters: Filters, end: number): Row[] {
+  const levels = tree.levels.map((nodes) =>
+    nodes.filter((node) => node.start < end && passes(tree, node, filters)),
+  );
   if (filters.tiers.length === 1 && filters.tiers[0] === "leaf") {
     const leaves = levels.flat().sort((a, b) => a.start - b.start);
     return leaves.length ? [row(null, leaves)] : [];

@@ -77,34 +77,32 @@ export function hit(
 /**
  * The node that an arrow key leads to: left and right to the neighbour in time in the same row, up
  * to the nearest ancestor that is shown, down to the first descendant that is. Null where there is
- * none before `end`, the axis's end.
+ * none.
  */
 export function neighbour(
   tree: CaptionTree,
   rows: readonly Row[],
   node: TreeNode,
   key: string,
-  end: number,
 ): TreeNode | null {
   const index = rows.findIndex(({ nodes }) => nodes.includes(node));
   const row = rows[index]?.nodes ?? [];
-  const before = (found: TreeNode | undefined) => (found && found.start < end ? found : null);
-  if (key === "ArrowLeft") return before(row[row.indexOf(node) - 1]);
-  if (key === "ArrowRight") return before(index < 0 ? undefined : row[row.indexOf(node) + 1]);
+  if (key === "ArrowLeft") return row[row.indexOf(node) - 1] ?? null;
+  if (key === "ArrowRight") return (index < 0 ? null : row[row.indexOf(node) + 1]) ?? null;
   if (key === "ArrowUp") {
     const shown = new Set(rows.flatMap(({ nodes }) => nodes));
     let parent = node.parent_id === null ? undefined : tree.byId.get(node.parent_id);
     for (let steps = 0; parent && !shown.has(parent) && steps < tree.levels.length; steps++) {
       parent = parent.parent_id === null ? undefined : tree.byId.get(parent.parent_id);
     }
-    return parent && shown.has(parent) ? before(parent) : null;
+    return parent && shown.has(parent) ? parent : null;
   }
   if (key === "ArrowDown") {
     for (const { nodes } of rows.slice(index + 1)) {
       const below = nodes.find(
         (n) => n.level > node.level && n.start >= node.start - 1e-6 && n.end <= node.end + 1e-6,
       );
-      if (below) return before(below);
+      if (below) return below;
     }
   }
   return null;
