@@ -54,8 +54,7 @@ def run(changes: int = 200, seconds: float = 3) -> list[Row]:
         running_app(Path(folder), "benchmarks.bench_panel:build") as app,
         sync_playwright() as p,
     ):
-        arguments = [*CHROMIUM_ARGS, "--js-flags=--expose-gc", "--enable-precise-memory-info"]
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
         page = browser.new_page(viewport={"width": 1600, "height": 900})
         page.add_init_script('localStorage["fiftyone-enterprise-tooltip-seen"] = "true"')
         open_panel(page, app, app.info["empty"])
@@ -140,21 +139,35 @@ def _movements(page: Any, seconds: float) -> dict[str, list[float]]:
 
 
 def _memory(page: Any, ids: dict[str, str], shown: dict[str, str], changes: int) -> list[Row]:
-    """The page's heap along many changes of sample; what the App itself holds goes up and down."""
-    heap = "() => { gc(); gc(); return performance.memory.usedJSHeapSize / 2 ** 20; }"
-    started, sizes = time.perf_counter(), []
+    """What the page holds after a fifth of many changes of sample, and after all of them."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Performance.enable")
+
+    def held() -> dict[str, float]:
+        for _ in range(3):
+            devtools.send("HeapProfiler.collectGarbage")
+            page.wait_for_timeout(200)
+        metrics = devtools.send("Performance.getMetrics")["metrics"]
+        return {each["name"]: each["value"] for each in metrics}
+
+    started = time.perf_counter()
+    found = []
     for i in range(changes):
         name = ("empty", "large")[i % 2]
         _open(page, ids[name], shown[name])
-        if (i + 1) % (changes // 10) == 0:
-            sizes.append(page.evaluate(heap))
+        if i + 1 in (changes // 5, changes):
+            found.append(held())
     each = (time.perf_counter() - started) / changes
+    early, late = found
     more = {
-        f"MB after {changes // 10}": sizes[0],
-        "most": max(sizes),
-        f"after {changes}": sizes[-1],
+        f"MB after {changes // 5}": early["JSHeapUsedSize"] / 2**20,
+        f"after {changes}": late["JSHeapUsedSize"] / 2**20,
+        f"elements after {changes // 5}": early["Nodes"],
+        "after all": late["Nodes"],
+        "listeners": early["JSEventListeners"],
+        "at the end": late["JSEventListeners"],
     }
-    return [Row("a change of sample", each, sizes[-1] / sizes[0], more)]
+    return [Row("a change of sample", each, late["JSHeapUsedSize"] / early["JSHeapUsedSize"], more)]
 
 
 def build(folder: Path) -> tuple[Any, dict[str, str]]:
