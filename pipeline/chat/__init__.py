@@ -4,7 +4,9 @@ Three backends answer by the same contract, :class:`Chat`:
 
 - ``openai`` (``server.py``): any server that speaks OpenAI's ``/chat/completions``
 - ``vllm`` (``vllm.py``): vLLM on this machine's GPUs, started for the stage and stopped after it
-- ``transformers`` (``local.py``): in this process, for models that vLLM does not serve
+- ``transformers`` (``local.py``): in this process, for models that vLLM does not serve;
+  ``processor.py`` makes a model's input, ``batches.py`` puts several together, ``constrained.py``
+  holds answers to schemas
 """
 
 from __future__ import annotations
