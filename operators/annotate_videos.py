@@ -3,7 +3,8 @@
 from fiftyone.operators import types
 
 from ..pipeline import presets
-from .annotating import PipelineOperator, config_of
+from .annotating import PipelineOperator
+from .work import config_of
 
 
 class AnnotateVideos(PipelineOperator):

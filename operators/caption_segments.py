@@ -1,6 +1,7 @@
 """Operator ``caption_segments``: the third stage alone."""
 
-from .annotating import PipelineOperator, config_of
+from .annotating import PipelineOperator
+from .work import config_of
 
 
 class CaptionSegments(PipelineOperator):

@@ -6,7 +6,7 @@ from fiftyone.operators import types
 from ..pipeline import dataset as datasets
 from ..pipeline.metrics import BOUNDARY_TOLERANCE
 from . import forms
-from .work import carry_out
+from .work import carry_out, config_of
 
 _NAMES = {
     "boundary_precision": "Boundary precision",
@@ -33,18 +33,14 @@ class CompareWithGroundTruth(foo.Operator):
 
     @property
     def config(self):
-        return foo.OperatorConfig(
-            name="compare_with_ground_truth",
-            label="Compare with the ground truth",
-            description=(
+        return config_of(
+            "compare_with_ground_truth",
+            "Compare with the ground truth",
+            (
                 "Measure how well a run's segments and texts agree with the ground truth, and "
                 "store it on the samples"
             ),
-            icon="compare",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
+            "compare",
         )
 
     def resolve_input(self, ctx):
@@ -54,10 +50,7 @@ class CompareWithGroundTruth(foo.Operator):
         return types.Property(inputs, view=view)
 
     def resolve_placement(self, ctx):
-        return types.Placement(
-            types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
-            types.Button(label="Compare with the ground truth", icon="compare", prompt=True),
-        )
+        return forms.placement(self)
 
     def execute(self, ctx):
         key = ctx.params["run_key"]
@@ -78,13 +71,9 @@ class CompareWithGroundTruth(foo.Operator):
     def resolve_output(self, ctx):
         outputs = types.Object()
         outputs.str("summary", label="Result")
-        columns = types.TableView()
-        columns.add_column("metric", label="Metric")
-        columns.add_column("mean", label="Mean of the videos")
-        outputs.list("means", types.Object(), label="Agreement", view=columns)
-        rows = types.TableView()
-        for name, label in _COLUMNS.items():
-            rows.add_column(name, label=label)
+        means = forms.table(metric="Metric", mean="Mean of the videos")
+        outputs.list("means", types.Object(), label="Agreement", view=means)
+        rows = forms.table(**_COLUMNS)
         outputs.list("rows", types.Object(), label="Time range | reference | prediction", view=rows)
         return types.Property(outputs, view=types.View(label="Comparison"))
 

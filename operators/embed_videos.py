@@ -1,6 +1,7 @@
 """Operator ``embed_videos``: the first stage alone."""
 
-from .annotating import PipelineOperator, config_of
+from .annotating import PipelineOperator
+from .work import config_of
 
 
 class EmbedVideos(PipelineOperator):

@@ -7,7 +7,7 @@ from fiftyone.operators import types
 
 from ..pipeline import dataset as datasets
 from . import forms
-from .work import carry_out
+from .work import carry_out, config_of
 
 
 class ExportTrees(foo.Operator):
@@ -15,18 +15,14 @@ class ExportTrees(foo.Operator):
 
     @property
     def config(self):
-        return foo.OperatorConfig(
-            name="export_trees",
-            label="Export Trees-of-Captions",
-            description=(
+        return config_of(
+            "export_trees",
+            "Export Trees-of-Captions",
+            (
                 "Write the ground truth or a run to Action100M's parquet, JSON, Markdown, a "
                 "FiftyOne dataset or a Hugging Face dataset"
             ),
-            icon="file_download",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
+            "file_download",
         )
 
     def resolve_input(self, ctx):
@@ -36,10 +32,7 @@ class ExportTrees(foo.Operator):
         return types.Property(inputs, view=view)
 
     def resolve_placement(self, ctx):
-        return types.Placement(
-            types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
-            types.Button(label="Export Trees-of-Captions", icon="file_download", prompt=True),
-        )
+        return forms.placement(self)
 
     def execute(self, ctx):
         samples = ctx.target_view()

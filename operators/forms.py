@@ -1,4 +1,4 @@
-"""What the operators' forms share: the target, the trees, refusals; and calls from Python.
+"""What the operators share: the button, the target, the trees, refusals, tables; calls from Python.
 
 A text that comes from data is shown as text only: never as HTML, as an option, or as a path.
 """
@@ -10,6 +10,12 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from ..pipeline import dataset as datasets
+
+
+def placement(operator):
+    """A button above the grid, which opens the operator's form."""
+    button = types.Button(label=operator.config.label, icon=operator.config.icon, prompt=True)
+    return types.Placement(types.Places.SAMPLES_GRID_SECONDARY_ACTIONS, button)
 
 
 def refuse(prop, reason):
@@ -76,6 +82,14 @@ def tree_input(ctx, inputs, label="Trees", description="Whose trees: the ground 
 def tree_label(name):
     """What people call the trees of that name."""
     return "Ground truth" if name == datasets.GROUND_TRUTH else f"Run {name}"
+
+
+def table(**columns):
+    """How a list is shown as a table: the columns' labels by their names."""
+    view = types.TableView()
+    for name, label in columns.items():
+        view.add_column(name, label=label)
+    return view
 
 
 def of_many(count, what):

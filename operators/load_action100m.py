@@ -24,7 +24,7 @@ from ..pipeline.download import (
 )
 from ..pipeline.video import find_videos
 from . import forms
-from .work import Stopped, carry_out
+from .work import Stopped, carry_out, config_of
 
 _NAME = "action100m"
 _LABELS = {
@@ -43,18 +43,14 @@ class LoadAction100M(foo.Operator):
 
     @property
     def config(self):
-        return foo.OperatorConfig(
-            name="load_action100m",
-            label="Load Action100M",
-            description=(
+        return config_of(
+            "load_action100m",
+            "Load Action100M",
+            (
                 "Make a dataset of Action100M's annotations and the videos on disk, and download "
                 "the videos first if you like"
             ),
-            icon="cloud_download",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
+            "cloud_download",
         )
 
     def resolve_input(self, ctx):
@@ -64,10 +60,7 @@ class LoadAction100M(foo.Operator):
         return types.Property(inputs, view=view)
 
     def resolve_placement(self, ctx):
-        return types.Placement(
-            types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
-            types.Button(label="Load Action100M", icon="cloud_download", prompt=True),
-        )
+        return forms.placement(self)
 
     def execute(self, ctx):
         plan = _plan(ctx.params)
@@ -77,9 +70,7 @@ class LoadAction100M(foo.Operator):
         outputs = types.Object()
         outputs.str("summary", label="Result")
         if ctx.results.get("failed"):
-            table = types.TableView()
-            table.add_column("video", label="Video or file")
-            table.add_column("reason", label="Reason")
+            table = forms.table(video="Video or file", reason="Reason")
             outputs.list("failed", types.Object(), label="What could not be had", view=table)
         return types.Property(outputs, view=types.View(label="Load Action100M"))
 

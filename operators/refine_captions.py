@@ -1,6 +1,7 @@
 """Operator ``refine_captions``: the last stage alone."""
 
-from .annotating import PipelineOperator, config_of
+from .annotating import PipelineOperator
+from .work import config_of
 
 
 class RefineCaptions(PipelineOperator):

@@ -1,6 +1,7 @@
 """Operator ``segment_videos``: the second stage alone."""
 
-from .annotating import PipelineOperator, config_of
+from .annotating import PipelineOperator
+from .work import config_of
 
 
 class SegmentVideos(PipelineOperator):

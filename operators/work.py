@@ -5,11 +5,26 @@ import queue
 import threading
 import time
 
+import fiftyone.operators as foo
 from fiftyone.operators.executor import ExecutionResult
 from fiftyone.operators.message import GeneratedMessage, MessageType
 
 # Seconds between two messages to the App, which draws each of them.
 _PAUSE = 0.2
+
+
+def config_of(name, label, description, icon):
+    """The configuration of an operator that works for long."""
+    return foo.OperatorConfig(
+        name=name,
+        label=label,
+        description=description,
+        icon=icon,
+        dynamic=True,
+        execute_as_generator=True,
+        allow_immediate_execution=True,
+        allow_delegated_execution=True,
+    )
 
 
 class Stopped(Exception):

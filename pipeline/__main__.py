@@ -1,4 +1,4 @@
-"""``python -m pipeline``: see ``cli.py``."""
+"""``python -m pipeline``: see ``cli``."""
 
 import sys
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from . import chat, measured, prompts
 from .ahead import read_ahead
-from .chat import Answer, Chat, Clip, Question
+from .chat import Answer, Backend, Chat, Clip, Question
 from .chat.answers import cost, without_thoughts
 from .presets import PresetError, options
 from .tree import Segment, Tree
@@ -51,27 +51,8 @@ _JPEG_QUALITY = 90
 _AHEAD = 32
 
 
-class Captioner(Protocol):
-    """Something that captions segments.
-
-    Attributes:
-        name: for people
-        identity: what its captions depend on, in plain JSON data
-        places: where processes with it work side by side, see ``workers``
-        threads: videos that one process may caption at the same time
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def identity(self) -> Mapping[str, Any]: ...
-    @property
-    def places(self) -> tuple[str, ...]: ...
-    @property
-    def threads(self) -> int: ...
-
-    def check(self) -> None:
-        """Make sure that what it needs can be had; ChatError if not."""
+class Captioner(Backend, Protocol):
+    """Something that captions segments."""
 
     def caption(
         self,
@@ -93,9 +74,6 @@ class Captioner(Protocol):
             VideoError: the file cannot be read to its end
             ChatError: nothing can be asked any more
         """
-
-    def unload(self) -> None:
-        """Give memory and connections back; the next use takes them again."""
 
 
 def texts(tree: Tree, segment: Segment) -> tuple[str, ...]:
@@ -200,7 +178,7 @@ class ChatCaptioner:
             model.check()
 
     def unload(self) -> None:
-        """See ``Chat``."""
+        """See ``Backend``."""
         for model in self._models:
             model.unload()
 

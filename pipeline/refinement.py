@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import chat, measured, prompts
-from .chat import Answer, Chat, ChatError, Question
+from .chat import Answer, Backend, Chat, ChatError, Question
 from .chat.answers import cost, parse_json
 from .presets import PresetError, options
 from .tree import NOT_APPLICABLE, Segment, Tree
@@ -47,27 +47,8 @@ _SHORTER = 4
 _OBJECT = re.compile(r"^\w+ (the .+? shape)\b")
 
 
-class Refiner(Protocol):
-    """Something that refines captions.
-
-    Attributes:
-        name: for people
-        identity: what its annotations depend on, in plain JSON data
-        places: where processes with it work side by side, see ``workers``
-        threads: videos that one process may refine at the same time
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def identity(self) -> Mapping[str, Any]: ...
-    @property
-    def places(self) -> tuple[str, ...]: ...
-    @property
-    def threads(self) -> int: ...
-
-    def check(self) -> None:
-        """Make sure that what it needs can be had; ChatError if not."""
+class Refiner(Backend, Protocol):
+    """Something that refines captions."""
 
     def refine(self, tree: Tree, earlier: Sequence[Line], save: Callable[[Line], None]) -> None:
         """Refine the nodes that are not final yet.
@@ -80,9 +61,6 @@ class Refiner(Protocol):
         Raises:
             ChatError: nothing can be asked any more
         """
-
-    def unload(self) -> None:
-        """Give memory and connections back; the next use takes them again."""
 
 
 class ChatRefiner:
@@ -109,7 +87,7 @@ class ChatRefiner:
         self._chat.check()
 
     def unload(self) -> None:
-        """See ``Chat``."""
+        """See ``Backend``."""
         self._chat.unload()
 
     def refine(self, tree: Tree, earlier: Sequence[Line], save: Callable[[Line], None]) -> None:

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
 from typing import Any
+
+from tests.local_http import JsonHandler, serving
 
 #: What can happen to a request for a chat completion.
 FAULTS = (
@@ -45,11 +46,9 @@ def spoiling(url: str, share: float = 0.2, seed: int = 0) -> Iterator[Proxy]:
     proxy, chance, lock = Proxy(share=share), random.Random(seed), threading.Lock()
     faults = cycle(FAULTS)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(JsonHandler):
         def do_GET(self) -> None:
-            self._send(*_fetch(url.removesuffix("/v1") + self.path, None))
+            self.send_json(*_fetch(url.removesuffix("/v1") + self.path, None))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -64,7 +63,7 @@ def spoiling(url: str, share: float = 0.2, seed: int = 0) -> Iterator[Proxy]:
         def _answer(self, fault: str, body: dict[str, Any]) -> None:
             if fault in ("429", "500"):
                 headers = {"Retry-After": "0.2"} if fault == "429" else {}
-                self._send(int(fault), b'{"error": {"message": "spoilt"}}', headers)
+                self.send_json(int(fault), b'{"error": {"message": "spoilt"}}', headers)
                 return
             if fault == "stall":
                 time.sleep(proxy.stall)
@@ -93,32 +92,10 @@ def spoiling(url: str, share: float = 0.2, seed: int = 0) -> Iterator[Proxy]:
                 elif fault == "empty":
                     message["content"] = ""
                 data = json.dumps(answer).encode()
-            self._send(status, data)
+            self.send_json(status, data)
 
-        def _send(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
-            self.send_response(status)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 256
-
-    httpd = Server(("127.0.0.1", 0), Handler)
-    proxy.url = f"http://127.0.0.1:{httpd.server_port}/v1"
-    threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
-    try:
+    with serving(Handler) as proxy.url:
         yield proxy
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
 
 
 def _fetch(url: str, body: Any) -> tuple[int, bytes]:

@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.local_http import JsonHandler, serving
 
 MODEL = "a-model"
 
@@ -53,9 +54,7 @@ def scripted() -> Iterator[Script]:
     """Run a server until the end of the block."""
     script, lock, ended = Script(), threading.Lock(), threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(JsonHandler):
         def do_GET(self) -> None:
             if self._is_refused():
                 return
@@ -148,28 +147,10 @@ def scripted() -> Iterator[Script]:
             return refused
 
         def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-            data = json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            self.send_json(status, json.dumps(body).encode(), headers)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 256
-
-    httpd = Server(("127.0.0.1", 0), Handler)
-    script.url = f"http://127.0.0.1:{httpd.server_port}/v1"
-    threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield script
-    finally:
-        ended.set()
-        httpd.shutdown()
-        httpd.server_close()
+    with serving(Handler) as script.url:
+        try:
+            yield script
+        finally:
+            ended.set()

@@ -253,8 +253,8 @@ def test_answers_come_in_the_order_of_the_questions_and_are_told_as_they_come(te
 
 
 def _tokens(chat: LocalChat, question: Question) -> str:
-    inputs = chat._inputs(question)[1]
-    return chat._words.decode(inputs["input_ids"][0])
+    inputs = chat.processor.inputs(question, chat.dtype)[1]
+    return chat.processor.words.decode(inputs["input_ids"][0])
 
 
 def test_a_clips_frames_have_their_times(loaded):
@@ -268,7 +268,8 @@ def test_a_clips_frames_have_their_times(loaded):
 def test_every_frame_of_a_clip_is_seen_once(loaded, kind):
     clip = _clip(3, 32)
     question = Question("", [clip, "What?"])
-    inputs = loaded[kind]._inputs(question)[1]
+    model = loaded[kind]
+    inputs = model.processor.inputs(question, model.dtype)[1]
     (name,) = [name for name in inputs if name.startswith("pixel_values")]
     frames = inputs[name].reshape(32 // (2 if kind == "qwen3-vl" else 1), -1)
     assert len(frames.unique(dim=0)) == len(frames)
@@ -276,7 +277,7 @@ def test_every_frame_of_a_clip_is_seen_once(loaded, kind):
         other = Clip(
             [*clip.frames[:k], _picture(9999), *clip.frames[k + 1 :]], clip.numbers, 30.0, 256
         )
-        changed = loaded[kind]._inputs(Question("", [other, "What?"]))[1][name]
+        changed = model.processor.inputs(Question("", [other, "What?"]), model.dtype)[1][name]
         differing = (changed.reshape(frames.shape) != frames).any(dim=1).nonzero().flatten()
         assert differing.tolist() == [k // 2 if kind == "qwen3-vl" else k]
 
@@ -363,7 +364,7 @@ def test_only_the_final_channel_is_the_answer(copy):
     names = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|constrain|>")
     tokenizer = _changed(copy, "assistant\n", *names)
     model = _chat(copy)
-    begins = model._begins("any prompt")
+    begins = model.processor.begins("any prompt")
     assert begins is not None
 
     def final(said: str) -> list[int]:
@@ -382,7 +383,7 @@ def test_only_the_final_channel_is_the_answer(copy):
 
 
 def test_an_answer_without_marks_is_left_as_it_is(text):
-    assert text._begins("<|im_start|>assistant\n") is None
+    assert text.processor.begins("<|im_start|>assistant\n") is None
 
 
 # -- memory ------------------------------------------------------------------------------------

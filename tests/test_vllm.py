@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pipeline import devices
-from pipeline.chat import ChatError, Question, vllm
+from pipeline.chat import ChatError, Question, vllm, vllm_process
 from pipeline.chat.vllm import VllmChat
 from pipeline.presets import PresetError
 from tests.fake_vllm import install, save_model
@@ -199,7 +199,7 @@ def test_the_reason_is_the_line_that_tells_it(tmp_path, log, status, reason):
     path = tmp_path / "log"
     path.write_text(f"ValueError: of the time before\n$ vllm serve\n{log}")
     begin = path.read_text().index("$")
-    assert vllm._reason(path, begin, status).startswith(reason)
+    assert vllm_process._reason(path, begin, status).startswith(reason)
 
 
 # -- what is found without starting it ---------------------------------------------------------

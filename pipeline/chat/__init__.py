@@ -4,7 +4,9 @@ Three backends answer by the same contract, :class:`Chat`:
 
 - ``openai`` (``server.py``): any server that speaks OpenAI's ``/chat/completions``
 - ``vllm`` (``vllm.py``): vLLM on this machine's GPUs, started for the stage and stopped after it
-- ``transformers`` (``local.py``): in this process, for models that vLLM does not serve
+- ``transformers`` (``local.py``): in this process, for models that vLLM does not serve;
+  ``processor.py`` makes a model's input, ``batches.py`` puts several together, ``constrained.py``
+  holds answers to schemas
 """
 
 from __future__ import annotations
@@ -101,14 +103,14 @@ class Answer:
     seconds: float = 0.0
 
 
-class Chat(Protocol):
-    """A chat model that can be asked. Nothing is loaded or started before the first question.
+class Backend(Protocol):
+    """What fills a role of a preset. Nothing is loaded or started before it is first used.
 
     Attributes:
         name: of the model, for people, files' metadata and FiftyOne runs
-        identity: what its answers depend on, in plain JSON data: no option about speed alone
+        identity: what its results depend on, in plain JSON data: no option about speed alone
         places: where processes with it work side by side, see ``workers``
-        threads: videos that one process may ask about at the same time
+        threads: videos that one process may work on at the same time
     """
 
     @property
@@ -126,6 +128,16 @@ class Chat(Protocol):
         Raises:
             ChatError: it cannot
         """
+
+    def unload(self) -> None:
+        """Give memory and connections back; the next use takes them again.
+
+        Questions that are being asked end with ChatError.
+        """
+
+
+class Chat(Backend, Protocol):
+    """A chat model that can be asked."""
 
     def ask(
         self,
@@ -148,9 +160,6 @@ class Chat(Protocol):
     @property
     def context(self) -> int:
         """Tokens that a prompt and its answer may have together."""
-
-    def unload(self) -> None:
-        """Give back what it took; questions that are being asked end with ChatError."""
 
 
 def load(

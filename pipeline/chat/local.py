@@ -10,30 +10,27 @@ beside a question changes nothing about its answer but rounding.
 
 from __future__ import annotations
 
-import copy
 import gc
-import io
-import json
 import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from .. import checkpoints, devices
 from ..ahead import look_ahead
 from ..checkpoints import CheckpointError, first_line
 from ..devices import Device, DeviceLost
 from ..presets import PresetError, options
-from . import USUAL_CONTEXT, Answer, ChatError, Clip, Question, Usage
+from . import USUAL_CONTEXT, Answer, ChatError, Question, Usage
+from .batches import Prepared, collated
+from .constrained import Grammars, SchemaError, Watch, held
+from .processor import Processor
 
 if TYPE_CHECKING:
     import torch
@@ -66,14 +63,8 @@ _MASK, _MASK_ON_CPU = 2 << 30, 16 << 20
 _BATCHES_AHEAD, _BYTES_AHEAD = 4, 1 << 30
 # Questions whose pictures are prepared in a thread while the model computes.
 _PREPARED_AHEAD = 32
-# White space between the parts of a JSON answer. Models that may write any amount sometimes write
-# nothing else.
-_WHITE_SPACE: Any = {"whitespace_flexible": False, "whitespace_pattern": r"[ \n]{0,16}"}
 
 _STOPPED = "the asking was stopped"
-
-#: Whether the answer proper begins behind these tokens, for models that reason before it.
-Begins = Callable[[Sequence[int]], bool]
 
 
 class LocalChat:
@@ -89,6 +80,7 @@ class LocalChat:
 
     Attributes:
         name: of the model
+        processor: what its checkpoint holds beside its weights
         batch_size: questions at once; 0 until the first one has shown what they take; halved for
             good when the device's memory turns out too small
 
@@ -102,7 +94,8 @@ class LocalChat:
         self._role = role
         self._options = chosen = options(role, config, **OPTIONS)
         self._model, self._revision = chosen["model"], chosen["revision"] or None
-        self.name = f"{self._model}@{self._revision}" if self._revision else self._model
+        self.processor = Processor(role, self._model, self._revision, chosen["clips"])
+        self.name = self.processor.name
         self.batch_size: int = chosen["batch_size"]
         if not self._model:
             raise PresetError(
@@ -124,7 +117,6 @@ class LocalChat:
             self.device = device
         self._tokens_at_once = 0  # that fit into the device's memory; 0: not known
         self._lock = threading.RLock()
-        self._counting = threading.Lock()
         self._stops = 0  # how often what was being asked was to end
 
     # -- before the first question -------------------------------------------------------------
@@ -141,7 +133,7 @@ class LocalChat:
         made: dict[str, Any] = {name: self._options[name] for name in _MAKES}
         if Path(self._model).is_dir():
             return {"model": checkpoints.fingerprint(Path(self._model), *_BESIDE), **made}
-        commit = getattr(self._config, "_commit_hash", None) or self._revision
+        commit = getattr(self.processor.config, "_commit_hash", None) or self._revision
         return {"model": self._model, "revision": commit, **made}
 
     @property
@@ -163,13 +155,8 @@ class LocalChat:
                 checkpoints.tensor_names(Path(self._model))
         except CheckpointError as error:
             raise ChatError(f"{self._role}: {error}") from error
-        if not self._template:
-            raise self._unfit("has no chat template, so it cannot be asked", "an -Instruct model")
-        if self._role == "caption" and not self._sees:
-            raise self._unfit("sees no pictures", "one that does, as Qwen/Qwen3-VL-4B-Instruct")
-        if self._options["clips"] == "video" and not self._sees_videos:
-            raise self._unfit("sees no videos", "another, or set clips to images")
-        _ = self._words, self._grammars
+        self.processor.check()
+        _ = self._grammars
         if self._options["device"].startswith("cuda"):
             import torch
 
@@ -180,107 +167,10 @@ class LocalChat:
                     f"{count} GPU(s); set device to auto, or repair the GPU's driver"
                 )
 
-    def _unfit(self, why: str, instead: str) -> ChatError:
-        return ChatError(f"{self._role}: the model {self.name} {why}; name {instead}")
-
     @cached_property
-    def _config(self) -> Any:
+    def _grammars(self) -> Grammars:
         try:
-            return checkpoints.configuration("transformers", self._model, self._revision)
-        except CheckpointError as error:
-            raise ChatError(f"{self._role}: {error}") from error
-
-    @cached_property
-    def _kind(self) -> Any:
-        """The class that loads the weights."""
-        from transformers import (
-            MODEL_FOR_CAUSAL_LM_MAPPING,
-            MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
-            AutoModelForCausalLM,
-            AutoModelForImageTextToText,
-        )
-
-        if type(self._config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-            return AutoModelForImageTextToText
-        if type(self._config) in MODEL_FOR_CAUSAL_LM_MAPPING:
-            return AutoModelForCausalLM
-        raise self._unfit(
-            f"is a {self._config.model_type!r}, which is no chat model", "an -Instruct model"
-        )
-
-    @property
-    def _sees(self) -> bool:
-        return hasattr(self._processor, "image_processor")
-
-    @property
-    def _sees_videos(self) -> bool:
-        return getattr(self._processor, "video_processor", None) is not None
-
-    @cached_property
-    def _processor(self) -> Any:
-        """What makes a model's input of texts and pictures; without eyes, its tokenizer."""
-        from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
-
-        loader = AutoProcessor if self._kind is AutoModelForImageTextToText else AutoTokenizer
-        try:
-            processor = loader.from_pretrained(
-                self._model, revision=self._revision, trust_remote_code=False
-            )
-        except ImportError as error:
-            lines = " ".join(str(error).split())
-            raise ChatError(
-                f"{self._role}: what prepares the input of {self.name} needs a package that is "
-                f"missing ({lines[:200]}); install it with `make models`"
-            ) from error
-        except Exception as error:  # of the files' formats, the hub, the network, ...
-            raise ChatError(
-                f"{self._role}: the tokenizer or processor of {self.name} cannot be loaded "
-                f"({first_line(error)}); download the model again"
-            ) from error
-        # What is too long is said by us, of each question, and not once on standard error.
-        getattr(processor, "tokenizer", processor).model_max_length = 1 << 60
-        seer: Any = getattr(processor, "video_processor", None)
-        if hasattr(seer, "cap_pixels_per_frame"):
-            seer.cap_pixels_per_frame = True  # Qwen3-VL's own way, and transformers' from 5.22 on
-        return processor
-
-    @property
-    def _tokenizer(self) -> Any:
-        return getattr(self._processor, "tokenizer", self._processor)
-
-    @property
-    def _template(self) -> Any:
-        return getattr(self._processor, "chat_template", None)
-
-    @cached_property
-    def _words(self) -> Any:
-        """The tokenizer once more: one is not to be used by two threads."""
-        return copy.deepcopy(self._tokenizer)
-
-    @cached_property
-    def _ends(self) -> list[int]:
-        """Tokens that end an answer."""
-        from transformers import GenerationConfig
-
-        try:
-            found = GenerationConfig.from_pretrained(
-                self._model, revision=self._revision
-            ).eos_token_id
-        except OSError:  # not every model has one
-            found = None
-        if found is None:
-            found = self._config.get_text_config().eos_token_id
-        if found is None:
-            found = self._tokenizer.eos_token_id
-        return [*found] if isinstance(found, list | tuple) else [found]
-
-    @cached_property
-    def _grammars(self) -> Any:
-        """The tokenizer, as what holds answers to their schemas wants it."""
-        from llguidance.hf import from_tokenizer
-
-        try:
-            return from_tokenizer(self._words, eos_token=self._ends)
+            return Grammars(self.processor.words, self.processor.ends)
         except Exception as error:  # the library raises several kinds
             raise ChatError(
                 f"{self._role}: answers of {self.name} cannot be held to a schema, its tokenizer "
@@ -293,13 +183,12 @@ class LocalChat:
     @cached_property
     def context(self) -> int:
         """Tokens that a prompt and its answer may have together."""
-        made_for = getattr(self._config.get_text_config(), "max_position_embeddings", None)
+        made_for = getattr(self.processor.config.get_text_config(), "max_position_embeddings", None)
         return self._options["context"] or made_for or USUAL_CONTEXT
 
     def count(self, text: str) -> int:
         """Tokens of a text."""
-        with self._counting:
-            return len(self._words(text, add_special_tokens=False)["input_ids"])
+        return self.processor.count(text)
 
     # -- the weights ---------------------------------------------------------------------------
 
@@ -328,7 +217,7 @@ class LocalChat:
 
         transformers.logging.disable_progress_bar()
         try:
-            model, loaded = self._kind.from_pretrained(
+            model, loaded = self.processor.kind.from_pretrained(
                 self._model,
                 revision=self._revision,
                 dtype=self.dtype,
@@ -350,12 +239,11 @@ class LocalChat:
                 f"{self._role}: the weights of {self.name} cannot be loaded "
                 f"({first_line(error)}); download the model again"
             ) from error
-        padding = self._tokenizer.pad_token_id
         model.generation_config.update(
             do_sample=False,
             **dict.fromkeys(("temperature", "top_p", "top_k", "max_length")),
-            eos_token_id=self._ends,
-            pad_token_id=self._ends[0] if padding is None else padding,
+            eos_token_id=self.processor.ends,
+            pad_token_id=self.processor.padding,
         )
         return model
 
@@ -406,8 +294,8 @@ class LocalChat:
         self, questions: Iterable[Question], stops: int
     ) -> Generator[tuple[int, Answer], None, None]:
         """(index, answer) as they come."""
-        _ = self.device, self._words  # before another thread asks for them as well
-        waiting: list[_Prepared] = []
+        _ = self.device, self.processor.words  # before another thread asks for them as well
+        waiting: list[Prepared] = []
         numbered = enumerate(questions)
         with closing(look_ahead(self._prepared, numbered, 1, _PREPARED_AHEAD)) as ahead:
             for (index, _), prepared in ahead:
@@ -422,6 +310,29 @@ class LocalChat:
                     waiting = []
             yield from self._in_batches(waiting, stops)
 
+    def _prepared(self, numbered: tuple[int, Question]) -> Prepared | Answer:
+        """A question as the model takes it, or why it cannot be asked. Runs in a thread."""
+        index, question = numbered
+        grammar = None
+        try:
+            prompt, inputs = self.processor.inputs(question, self.dtype)
+            if question.schema is not None:
+                grammar = self._grammars.grammar(question.schema)
+        except ChatError:
+            raise
+        except SchemaError as error:
+            return Answer(error=f"its schema cannot be enforced: {error}"[:300])
+        except Exception as error:  # of a damaged picture, a template, a processor
+            return Answer(error=f"{self.name} cannot be asked this: {first_line(error)}"[:300])
+        prepared = Prepared(index, question, inputs, grammar, self.processor.begins(prompt))
+        if prepared.length > self.context:
+            reason = (
+                f"a prompt of {prepared.prompt} tokens and an answer of up to "
+                f"{question.max_tokens} are longer than the context of {self.context}"
+            )
+            return Answer(finish="context", error=reason)
+        return prepared
+
     @property
     def _most(self) -> int:
         """Questions at once at most."""
@@ -429,7 +340,7 @@ class LocalChat:
             return self.batch_size
         return _MOST if self.device.room() else _MOST_ON_CPU
 
-    def _in_batches(self, waiting: Sequence[_Prepared], stops: int) -> Iterator[tuple[int, Answer]]:
+    def _in_batches(self, waiting: Sequence[Prepared], stops: int) -> Iterator[tuple[int, Answer]]:
         """Answer all, those of a length together; halves a batch that is too much."""
         import torch
 
@@ -465,7 +376,7 @@ class LocalChat:
                 todo.popleft()
                 yield prepared.index, answer
 
-    def _batch(self, todo: Sequence[_Prepared]) -> list[_Prepared]:
+    def _batch(self, todo: Sequence[Prepared]) -> list[Prepared]:
         """The first of them that can be answered together."""
         longest, most, mask = todo[0].length, self._most, _MASK_ON_CPU
         if self.device.room():
@@ -473,14 +384,14 @@ class LocalChat:
             if not self.batch_size:  # of the first question it is measured what a token takes
                 most = min(most, self._tokens_at_once // longest)
         most = max(1, min(most, mask // longest**2))
-        batch: list[_Prepared] = []
+        batch: list[Prepared] = []
         for each in todo:
             if len(batch) == most or each.form != todo[0].form:
                 break
             batch.append(each)
         return batch
 
-    def _measured(self, batch: Sequence[_Prepared], stops: int) -> list[Answer]:
+    def _measured(self, batch: Sequence[Prepared], stops: int) -> list[Answer]:
         """Like :meth:`_generated`; the first time it tells from the memory how many fit."""
         model = self.model  # not part of what a question takes
         answers, taken = self.device.measured(lambda: self._generated(model, batch, stops))
@@ -489,11 +400,11 @@ class LocalChat:
             self._tokens_at_once = self.device.room() * tokens * len(batch) // taken
         return answers
 
-    def _generated(self, model: Any, batch: Sequence[_Prepared], stops: int) -> list[Answer]:
+    def _generated(self, model: Any, batch: Sequence[Prepared], stops: int) -> list[Answer]:
         import torch
 
         began = time.monotonic()
-        inputs = _collated([each.inputs for each in batch], model.generation_config.pad_token_id)
+        inputs = collated(batch, model.generation_config.pad_token_id)
         inputs = {name: tensor.to(self.device.where) for name, tensor in inputs.items()}
         prompt = inputs["input_ids"].shape[1]
         limits = [each.question.max_tokens for each in batch]
@@ -501,7 +412,7 @@ class LocalChat:
         limits_there = torch.tensor(limits, device=self.device.where)
 
         def enforce(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-            return _held(watches, ids[:, prompt:], scores)
+            return held(watches, ids[:, prompt:], scores)
 
         def stop(ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
             self._go_on(stops)
@@ -521,284 +432,24 @@ class LocalChat:
             for each, row, limit, watch in zip(batch, rows, limits, watches, strict=True)
         ]
 
-    def _watch(self, prepared: _Prepared) -> _Watch | None:
+    def _watch(self, prepared: Prepared) -> Watch | None:
         """What holds a question's answer to its schema, from the start; None without a schema."""
-        from llguidance import LLMatcher
-
         if prepared.grammar is None:
             return None
-        matcher = LLMatcher(self._grammars, prepared.grammar, log_level=0)
-        return _Watch(matcher, prepared.begins, prepared.question.max_tokens)
+        return self._grammars.watch(prepared.grammar, prepared.begins, prepared.question.max_tokens)
 
     def _answer(
-        self, prepared: _Prepared, made: list[int], watch: _Watch | None, seconds: float
+        self, prepared: Prepared, made: list[int], watch: Watch | None, seconds: float
     ) -> Answer:
         """The answer in the tokens that a model made, up to the one that ends it."""
-        end = next((i for i, token in enumerate(made) if token in self._ends), None)
+        end = next((i for i, token in enumerate(made) if token in self.processor.ends), None)
         finish = "length" if end is None else "stop"
         said = made[:end]
         usage = Usage(prepared.prompt, 0, len(said) + (end is not None))
-        if watch is not None and watch.matcher.is_error():
-            reason = first_line(ValueError(watch.matcher.get_error()))
-            return Answer(error=f"its schema cannot be enforced: {reason}", usage=usage)
+        if watch is not None and watch.error:
+            return Answer(error=f"its schema cannot be enforced: {watch.error}", usage=usage)
         if (begins := prepared.begins) is not None:
             starts = [i + 1 for i in range(len(said)) if begins(said[: i + 1])]
             said = said[starts[-1] :] if starts else []
-        with self._counting:
-            text = self._words.decode(said, skip_special_tokens=True)
+        text = self.processor.decoded(said)
         return Answer(text=text, finish=finish, usage=usage, seconds=seconds)
-
-    # -- from a question to a model's input ----------------------------------------------------
-
-    def _prepared(self, numbered: tuple[int, Question]) -> _Prepared | Answer:
-        """A question as the model takes it, or why it cannot be asked. Runs in a thread."""
-        from llguidance import LLMatcher
-
-        index, question = numbered
-        grammar = None
-        try:
-            prompt, inputs = self._inputs(question)
-            if question.schema is not None:
-                grammar = LLMatcher.grammar_from_json_schema(
-                    json.dumps(question.schema), overrides=_WHITE_SPACE
-                )
-                if problem := LLMatcher.validate_grammar(grammar, self._grammars):
-                    return Answer(error=f"its schema cannot be enforced: {problem}"[:300])
-        except ChatError:
-            raise
-        except Exception as error:  # of a damaged picture, a template, a processor
-            return Answer(error=f"{self.name} cannot be asked this: {first_line(error)}"[:300])
-        prepared = _Prepared(index, question, inputs, grammar, self._begins(prompt))
-        if prepared.length > self.context:
-            reason = (
-                f"a prompt of {prepared.prompt} tokens and an answer of up to "
-                f"{question.max_tokens} are longer than the context of {self.context}"
-            )
-            return Answer(finish="context", error=reason)
-        return prepared
-
-    def _inputs(self, question: Question) -> tuple[str, dict[str, torch.Tensor]]:
-        """The prompt as text, and all that the model takes, as a batch of one."""
-        content: list[dict[str, str]] = []
-        images: list[Any] = []
-        videos: list[Any] = []
-        timings: list[dict[str, Any]] = []
-        as_video = self._options["clips"] != "images" and self._sees_videos
-        for part in question.parts:
-            if isinstance(part, str):
-                content.append({"type": "text", "text": part})
-            # No model has a video of one frame.
-            elif isinstance(part, Clip) and as_video and len(part.frames) > 1:
-                content.append({"type": "video"})
-                videos.append(np.stack([np.asarray(_picture(frame)) for frame in part.frames]))
-                timings.append(_timing(part))
-            else:
-                frames = part.frames if isinstance(part, Clip) else [part]
-                content += [{"type": "image"} for _ in frames]
-                images += [_picture(frame) for frame in frames]
-        prompt = self._rendered(question.system, content)
-        if not self._sees:
-            if images:
-                raise ValueError("it sees no pictures")
-            return prompt, self._tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
-        seen: dict[str, Any] = {}
-        if images:
-            seen["images"] = images
-        if videos:
-            seen.update(videos=videos, video_metadata=timings, do_sample_frames=False)
-        begin = self._tokenizer.bos_token
-        if begin and prompt.startswith(begin):
-            seen["add_special_tokens"] = False
-        inputs = self._processor(text=[prompt], return_tensors="pt", **seen)
-        return prompt, {
-            name: tensor.to(self.dtype) if tensor.is_floating_point() else tensor
-            for name, tensor in inputs.items()
-        }
-
-    def _rendered(self, system: str, content: list[dict[str, str]]) -> str:
-        """The prompt as text; for a template without a system message it begins the question.
-
-        Some refuse one beside pictures (Llama 3.2 Vision), or would leave it out.
-        """
-        from jinja2 import TemplateError
-
-        if system:
-            try:
-                prompt = self._templated([_message("system", [_text(system)], self._sees)], content)
-                if system.strip() in prompt:
-                    return prompt
-            except TemplateError:
-                pass
-            content = [_text(f"{system}\n\n"), *content]
-        return self._templated([], content)
-
-    def _templated(self, before: list[dict[str, Any]], content: list[dict[str, str]]) -> str:
-        messages = [*before, _message("user", content, self._sees)]
-        prompt: str = self._processor.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-        return prompt
-
-    def _begins(self, prompt: str) -> Begins | None:
-        """Where the answer proper begins, for models that reason first and mark the end of it.
-
-        None if all is the answer: reasoning that a model begins by itself is left in.
-        """
-        number = self._tokenizer.convert_tokens_to_ids
-        if prompt.rstrip().endswith("<think>"):
-            end = number("</think>")
-            return lambda made: made[-1] == end
-        message = number("<|message|>")
-        if number("<|channel|>") in (None, self._tokenizer.unk_token_id):
-            return None
-
-        def final(made: Sequence[int]) -> bool:  # gpt-oss
-            if made[-1] != message:
-                return False
-            with self._counting:
-                header = self._words.decode(made[-12:-1])
-            return header.rpartition("<|channel|>")[2].split("<", 1)[0].strip() == "final"
-
-        return final
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A question as the model takes it.
-
-    Attributes:
-        index: of the question
-        inputs: a batch of one
-        grammar: of its schema, as llguidance writes it
-        begins: where the answer proper begins; None: at once
-    """
-
-    index: int
-    question: Question
-    inputs: Mapping[str, torch.Tensor]
-    grammar: str | None
-    begins: Begins | None
-
-    @property
-    def prompt(self) -> int:
-        """Tokens."""
-        return int(self.inputs["input_ids"].shape[1])
-
-    @property
-    def length(self) -> int:
-        """Tokens of the prompt and of the longest answer."""
-        return self.prompt + self.question.max_tokens
-
-    @property
-    def form(self) -> str:
-        """The same for questions whose inputs can be put together."""
-        return repr([(k, *_form(v, self.prompt)) for k, v in sorted(self.inputs.items())])
-
-    @property
-    def bytes(self) -> int:
-        return sum(tensor.nbytes for tensor in self.inputs.values())
-
-
-class _Watch:
-    """Holds one answer to its schema, from where the answer proper begins.
-
-    Args:
-        limit: tokens of the answer; what others in the batch still make behind it is nothing
-    """
-
-    def __init__(self, matcher: Any, begins: Begins | None, limit: int):
-        self.matcher, self._begins, self._limit = matcher, begins, limit
-        self._seen = 0
-
-    def take(self, made: Sequence[int]) -> bool:
-        """Take note of the newest token; whether the next one is to follow the schema."""
-        newest, self._seen = made[self._seen :], len(made)
-        if len(made) >= self._limit or self.matcher.is_error():
-            return False
-        if self._begins is not None:
-            if newest and self._begins(made):
-                self._begins = None
-            return self._begins is None
-        if newest and not self.matcher.is_stopped():
-            self.matcher.consume_tokens([*newest])
-        return not self.matcher.is_error()
-
-
-def _held(
-    watches: Sequence[_Watch | None], made: torch.Tensor, scores: torch.Tensor
-) -> torch.Tensor:
-    """The scores (B, V) of the next tokens, -inf where a schema does not allow one.
-
-    Args:
-        made: (B, n) tokens of the answers so far
-    """
-    import torch
-
-    vocabulary = scores.shape[1]
-    allowed = np.ones(scores.shape, bool)
-    for row, (watch, tokens) in enumerate(zip(watches, made.tolist(), strict=True)):
-        if watch is not None and watch.take(tokens):
-            bits = np.frombuffer(watch.matcher.compute_bitmask(), np.uint8)
-            mask = np.unpackbits(bits, bitorder="little")[:vocabulary].astype(bool)
-            allowed[row] = False  # the model can have more tokens than its tokenizer
-            allowed[row, : len(mask)] = mask
-    return scores.masked_fill(~torch.from_numpy(allowed).to(scores.device), -torch.inf)
-
-
-def _form(tensor: torch.Tensor, prompt: int) -> tuple[Any, ...]:
-    """What two questions' tensors must have in common to be put together."""
-    return ("tokens", *tensor.shape[2:]) if _per_token(tensor, prompt) else tensor.shape[1:]
-
-
-def _per_token(tensor: torch.Tensor, prompt: int) -> bool:
-    """Whether it has an entry for each of the prompt's tokens: (1, tokens, ...)."""
-    return tensor.dim() > 1 and tuple(tensor.shape[:2]) == (1, prompt)
-
-
-def _collated(inputs: Sequence[Mapping[str, torch.Tensor]], padding: int) -> dict[str, Any]:
-    """The inputs of several questions of one form as one batch, padded on the left."""
-    import torch
-    from torch.nn.functional import pad
-
-    prompts = [int(each["input_ids"].shape[1]) for each in inputs]
-    longest = max(prompts)
-    result = {}
-    for name in inputs[0]:
-        tensors = [each[name] for each in inputs]
-        if _per_token(tensors[0], prompts[0]):
-            value = padding if name == "input_ids" else 0
-            tensors = [
-                pad(each, (*(0, 0) * (each.dim() - 2), longest - prompt, 0), value=value)
-                for each, prompt in zip(tensors, prompts, strict=True)
-            ]
-        result[name] = torch.cat(tensors)
-    return result
-
-
-def _message(role: str, content: list[dict[str, str]], sees: bool) -> dict[str, Any]:
-    """As templates want it: of models without eyes plain text."""
-    return {
-        "role": role,
-        "content": content if sees else "".join(part.get("text", "") for part in content),
-    }
-
-
-def _timing(clip: Clip) -> dict[str, Any]:
-    """When a clip's frames are shown, in the words of transformers."""
-    return {
-        "fps": clip.fps,
-        "frames_indices": list(clip.numbers),
-        "total_num_frames": clip.total,
-    }
-
-
-def _text(text: str) -> dict[str, str]:
-    return {"type": "text", "text": text}
-
-
-def _picture(data: bytes) -> Any:
-    """JPEG or PNG as PIL has it, in RGB."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as image:
-        return image.convert("RGB")

@@ -1,20 +1,18 @@
 """Asking a chat model behind any OpenAI-compatible server: the backend ``openai``.
 
 The server may be vLLM on this machine, OpenAI, or anything else that speaks ``/chat/completions``.
-Questions are sent side by side; how many is found out: more as long as the server answers, half as
-many when it says that it is too much. What a server does not understand of a request (a parameter
-of another age, a schema) is left out from then on, in the order that costs least.
+Questions are sent side by side; how many is found out (``pace.py``): more as long as the server
+answers, half as many when it says that it is too much. What a server does not understand of a
+request (a parameter of another age, a schema) is left out from then on (``dialect.py``), in the
+order that costs least.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import os
 import queue
 import random
-import re
 import tempfile
 import threading
 import time
@@ -22,11 +20,16 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import CancelledError, Future
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from ..presets import PresetError, options
-from . import USUAL_CONTEXT, Answer, ChatError, Clip, Question, Usage
+from . import USUAL_CONTEXT, Answer, ChatError, Question
+from .dialect import Dialect, answer, is_too_long
+from .pace import Pace
+
+if TYPE_CHECKING:
+    import openai
 
 #: The options of ``backend: openai`` in a preset; of several choices the first is the default.
 OPTIONS: Mapping[str, Any] = {
@@ -53,14 +56,10 @@ _OPENAI = "https://api.openai.com/v1"
 _PASSING = (408, 409, 425, 429)
 # Seconds before the first of the retries; doubled for each further one, up to the longest.
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
-# Questions sent side by side at the beginning.
-_FIRST_LIMIT = 8
 # Where no tokenizer is to be had. English has 4 to 5 characters a token: this leaves some room.
 _CHARACTERS_A_TOKEN = 3
 # Videos that one process asks about at the same time, so that one's last answers are no pause.
 _THREADS = 4
-# Of a schema: what OpenAI's strict mode refuses, and others need to keep an answer from running on.
-_LENGTHS = ("minLength", "maxLength")
 
 # Of folders with pictures for servers on this machine, each for as long as a video is asked about.
 _FILES = "action100m-frames-"
@@ -165,8 +164,8 @@ class ChatServer:
         }
         self._key = api_key or "none"  # the client insists on one; servers without keys ignore it
         self._revive = revive
-        self._dialect = _Dialect(temperature, reasoning_effort)
-        self._clips, self._images = clips, images
+        self._dialect = Dialect(model, temperature, reasoning_effort, clips)
+        self._in_files = images == "file"
         self._context, self._tokenizer = context, tokenizer
         self._concurrency, self._timeout, self._retries = concurrency, timeout, retries
         self._lock = threading.Lock()
@@ -195,13 +194,7 @@ class ChatServer:
         import openai
 
         try:
-            with openai.OpenAI(
-                base_url=self.base_url,
-                api_key=self._key,
-                max_retries=1,
-                timeout=30,
-                http_client=openai.DefaultHttpxClient(trust_env=_is_elsewhere(self.base_url)),
-            ) as client:
+            with self._client(self.base_url, retries=1, timeout=30) as client:
                 return list(client.models.list())
         except openai.NotFoundError:
             return []  # not every server lists its models
@@ -214,6 +207,18 @@ class ChatServer:
             loop, self._loop = self._loop, None
         if loop is not None:
             loop.close()
+
+    def _client(self, address: str, retries: int, timeout: float) -> openai.OpenAI:
+        """A client for what the server is asked beside the questions."""
+        import openai
+
+        return openai.OpenAI(
+            base_url=address,
+            api_key=self._key,
+            max_retries=retries,
+            timeout=timeout,
+            http_client=openai.DefaultHttpxClient(trust_env=_is_elsewhere(address)),
+        )
 
     # -- how long a prompt may be --------------------------------------------------------------
 
@@ -248,12 +253,8 @@ class ChatServer:
         path = root.path.rstrip("/").removesuffix("/v1") + "/"
         body = {"model": self.model, "prompt": text, "add_special_tokens": False}
         try:
-            with openai.OpenAI(
-                base_url=urlunsplit(root._replace(path=path)),
-                api_key=self._key,
-                max_retries=2,
-                timeout=60,
-                http_client=openai.DefaultHttpxClient(trust_env=_is_elsewhere(self.base_url)),
+            with self._client(
+                urlunsplit(root._replace(path=path)), retries=2, timeout=60
             ) as client:
                 counted = client.post("/tokenize", body=body, cast_to=dict[str, Any])
                 return int(counted["count"])
@@ -293,7 +294,7 @@ class ChatServer:
                 on_answer(index, answers[index])
 
         loop = self._running_loop()
-        files = tempfile.TemporaryDirectory(prefix=_FILES) if self._images == "file" else None
+        files = tempfile.TemporaryDirectory(prefix=_FILES) if self._in_files else None
         try:
             for index, question in enumerate(questions):
                 future = loop.submit(self._one, loop, question, files and Path(files.name))
@@ -332,10 +333,10 @@ class ChatServer:
                 sent = self._dialect.version
                 try:
                     completion = await loop.client.chat.completions.create(
-                        **self._request(question, files)
+                        **self._dialect.request(question, files)
                     )
                     self._answered = time.monotonic()
-                    return _answer(completion, tries, self._answered - began)
+                    return answer(completion, tries, self._answered - began)
                 except openai.APIStatusError as error:
                     self._answered = time.monotonic()
                     status = error.status_code
@@ -345,7 +346,7 @@ class ChatServer:
                     passing = status in _PASSING or status >= 500
                     too_much = status in (429, 503, 529)
                     if status in (400, 413, 422):
-                        if _is_too_long(reason):
+                        if is_too_long(reason):
                             return Answer(finish="context", error=reason, tries=tries)
                         if self._dialect.adapt(reason, sent, question.schema is not None):
                             continue
@@ -371,31 +372,6 @@ class ChatServer:
                 return Answer(error=reason, tries=tries, seconds=seconds)
             usual = min(_FIRST_WAIT * 2 ** (failures - 1), _LONGEST_WAIT) * random.uniform(0.5, 1.0)
             await asyncio.sleep(max(wait or 0.0, usual))
-
-    def _request(self, question: Question, files: Path | None) -> dict[str, Any]:
-        content: list[dict[str, Any]] = []
-        extra: dict[str, Any] = {}
-        for part in question.parts:
-            if isinstance(part, str):
-                content.append({"type": "text", "text": part})
-            elif isinstance(part, Clip) and self._clips == "video":
-                content.append({"type": "video_url", "video_url": {"url": _video_url(part)}})
-                extra = {"media_io_kwargs": {"video": part.timing()}}
-            else:
-                frames = part.frames if isinstance(part, Clip) else [part]
-                content += [
-                    {"type": "image_url", "image_url": {"url": _image_url(frame, files)}}
-                    for frame in frames
-                ]
-        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if question.system:  # some templates take none beside pictures
-            messages.insert(0, {"role": "system", "content": question.system})
-        request: dict[str, Any] = {
-            "model": self.model,
-            "messages": messages,
-            **self._dialect.parameters(question),
-        }
-        return {**request, "extra_body": extra} if extra else request
 
     def _reason(self, error: Exception) -> str:
         """One line, without the key, which some servers repeat."""
@@ -433,7 +409,7 @@ class _Loop:
             timeout=timeout,
             http_client=openai.DefaultAsyncHttpxClient(trust_env=_is_elsewhere(base_url)),
         )
-        self.pace = _Pace(concurrency)
+        self.pace = Pace(concurrency)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._lock, self._closed = threading.Lock(), False
@@ -466,117 +442,6 @@ class _Loop:
         self._loop.close()
 
 
-class _Dialect:
-    """What a server understands beside the messages; learnt from what it refuses.
-
-    Attributes:
-        version: raised with each change, so that a request of before is sent once more
-    """
-
-    def __init__(self, temperature: float, reasoning_effort: str):
-        self.version = 0
-        self._limit = "max_tokens"
-        self._sampling: dict[str, Any] = {"temperature": temperature}
-        if reasoning_effort:
-            self._sampling["reasoning_effort"] = reasoning_effort
-        self._forms = ["lengths", "no lengths", ""]  # of the schema; the first one is in use
-
-    def parameters(self, question: Question) -> dict[str, Any]:
-        """Of a request for this question."""
-        result = {self._limit: question.max_tokens, **self._sampling}
-        if question.schema is not None and self._forms[0]:
-            schema = question.schema
-            schema = schema if self._forms[0] == "lengths" else _without(schema, _LENGTHS)
-            result["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": schema, "strict": True},
-            }
-        return result
-
-    def adapt(self, refusal: str, sent: int, with_schema: bool) -> bool:
-        """Leave out what a request was refused for; False if that is nothing that can be.
-
-        Args:
-            refusal: the server's sentence
-            sent: the version that the request was made with
-            with_schema: whether it had one
-        """
-        if sent != self.version:
-            return True
-        said = refusal.lower()
-        if self._limit == "max_tokens" and "max_completion_tokens" in said:
-            self._limit = "max_completion_tokens"
-        elif unknown := next((name for name in self._sampling if name in said), None):
-            del self._sampling[unknown]
-        elif with_schema and self._forms[0] and re.search("response_format|schema|grammar", said):
-            del self._forms[0]
-        else:
-            return False
-        self.version += 1
-        return True
-
-
-def _without(schema: Any, names: Iterable[str]) -> Any:
-    if isinstance(schema, Mapping):
-        return {k: _without(v, names) for k, v in schema.items() if k not in names}
-    return [_without(v, names) for v in schema] if isinstance(schema, list) else schema
-
-
-class _Pace:
-    """How many requests may be under way: more with each answer, half when it was too much.
-
-    As TCP does it (slow start, then additive increase, multiplicative decrease), so that many
-    clients share a server without knowing of each other: up to the first time that it was too much
-    the number doubles with each round of answers, and from then on grows by one.
-    """
-
-    def __init__(self, most: int):
-        self._most = most
-        self._limit = float(min(_FIRST_LIMIT, most))
-        self._running = 0
-        self._halved = 0.0
-        self._changed = asyncio.Condition()
-
-    def turn(self) -> _Turn:
-        return _Turn(self)
-
-    async def enter(self) -> float:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._running < int(self._limit))
-            self._running += 1
-        return time.monotonic()
-
-    async def leave(self, began: float, too_much: bool) -> None:
-        async with self._changed:
-            self._running -= 1
-            if not too_much:
-                more = 1 / self._limit if self._halved else 1.0
-                self._limit = min(float(self._most), self._limit + more)
-            elif began > self._halved:  # those sent before the last time say nothing new
-                self._limit = max(1.0, self._limit / 2)
-                self._halved = time.monotonic()
-            self._changed.notify_all()
-
-
-class _Turn:
-    """One request's place among those under way."""
-
-    def __init__(self, pace: _Pace):
-        self._pace = pace
-        self._too_much = False
-
-    def was_too_much(self) -> None:
-        """Say that the server could not take it."""
-        self._too_much = True
-
-    async def __aenter__(self) -> _Turn:
-        self._began = await self._pace.enter()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._pace.leave(self._began, self._too_much)
-
-
 def _tokenizer(name: str) -> Callable[[str], int]:
     from tokenizers import Tokenizer
 
@@ -596,59 +461,6 @@ def _tokenizer(name: str) -> Callable[[str], int]:
 def _is_elsewhere(base_url: str) -> bool:
     """Whether a server is on another machine; a proxy's idea of "this machine" is its own."""
     return urlsplit(base_url).hostname not in ("localhost", "127.0.0.1", "::1")
-
-
-def _is_too_long(reason: str) -> bool:
-    """Whether a server refuses a question for its length, in the words of vLLM, OpenAI, others."""
-    said = "context.?(length|window)|prompt is too long|too many tokens"
-    return bool(re.search(said, reason, re.IGNORECASE))
-
-
-def _answer(completion: Any, tries: int, seconds: float) -> Answer:
-    """An answer out of the server's; ValueError for one that says nothing.
-
-    Some compatible servers send a page or an error with status 200.
-    """
-    choices = getattr(completion, "choices", None)
-    if not choices:
-        raise ValueError(f"the server's answer has no choices: {str(completion)[:200]}")
-    message = choices[0].message
-    refusal = getattr(message, "refusal", None)
-    counts = completion.usage
-    details = getattr(counts, "prompt_tokens_details", None)
-    usage = Usage(
-        getattr(counts, "prompt_tokens", None) or 0,
-        getattr(details, "cached_tokens", None) or 0,
-        getattr(counts, "completion_tokens", None) or 0,
-    )
-    return Answer(
-        text=message.content or "",
-        finish=choices[0].finish_reason or "",
-        error=f"the model refuses: {refusal}" if refusal else "",
-        usage=usage,
-        tries=tries,
-        seconds=round(seconds, 3),
-    )
-
-
-def _image_url(image: bytes, files: Path | None) -> str:
-    """A picture in the address itself, or that of a file in this folder."""
-    if files is None:
-        return f"data:image/{_kind(image)};base64,{base64.b64encode(image).decode()}"
-    path = files / f"{hashlib.sha256(image).hexdigest()[:32]}.{_kind(image)}"
-    if not path.exists():  # the same frame is in many segments
-        path.write_bytes(image)
-    return path.as_uri()
-
-
-def _kind(image: bytes) -> str:
-    return "png" if image.startswith(b"\x89PNG") else "jpeg"
-
-
-def _video_url(clip: Clip) -> str:
-    """A clip's frames in vLLM's own form, in which none is encoded again."""
-    frames = ",".join(base64.b64encode(frame).decode() for frame in clip.frames)
-    return f"data:video/jpeg;base64,{frames}"
 
 
 def _retry_after(error: Any) -> float | None:
