@@ -37,6 +37,7 @@ from .management import (
     rename_run,
     run_view,
 )
+from .reviews import FLAG, correct_text, node_text, update_labels
 from .runs import (
     RUN_METHOD,
     RunInput,
@@ -66,6 +67,7 @@ from .vectors import embedding_model, run_vectors
 
 __all__ = [
     "COMPARISON_METHOD",
+    "FLAG",
     "FORMATS",
     "FOUND",
     "GROUND_TRUTH",
@@ -93,6 +95,7 @@ __all__ = [
     "compare_with_ground_truth",
     "comparison_fields",
     "comparison_key",
+    "correct_text",
     "count_trees",
     "delete_run",
     "describe_dataset",
@@ -108,6 +111,7 @@ __all__ = [
     "link_plugin",
     "load_dataset",
     "managed_keys",
+    "node_text",
     "open_dataset",
     "rename_run",
     "request_stop",
@@ -125,4 +129,5 @@ __all__ = [
     "stored_trees",
     "transcript_labels",
     "tree_names",
+    "update_labels",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,15 @@ from .fields import (
     REFINED,
     TRANSCRIPT_LABELS,
     declare,
-    plain,
     save_light_view,
 )
 from .labels import Clip, labels
+from .reviews import carry_reviews, update_labels
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+logger = logging.getLogger(__name__)
 
 RUN_METHOD = "action100m/annotate_videos"
 # A file in a run's folder: the App has no way to end an operator that runs.
@@ -182,8 +185,12 @@ def save_run(
     failures: Mapping[str, str],
     sample_ids: Mapping[str, str],
     results: Mapping[str, Any],
-) -> None:
+) -> str:
     """Store a run's trees and failures on the samples and its results on the run.
+
+    What people said of segments in the trees that are replaced is carried over, see
+    ``reviews.carry_reviews``; the results get ``reviews_set_aside``, how many wait by
+    ``video_uid``.
 
     Args:
         key: of a run that was started
@@ -191,9 +198,13 @@ def save_run(
         failures: a reason per ``video_uid``; those samples get the tag ``<key>_failed``
         sample_ids: the sample of each ``video_uid``
         results: models, timings, counts; plain JSON data
+
+    Returns:
+        a sentence on the reviews that wait for their segments, also logged; "" if none does
     """
     import fiftyone as fo
 
+    waiting: dict[str, int] = {}
     tag = f"{key}_failed"
     for tree in trees:
         if tree.video_uid not in sample_ids:
@@ -202,9 +213,14 @@ def save_run(
         if sample.metadata is None:
             sample.metadata = fo.VideoMetadata.build_for(sample.filepath)
         clip = Clip(sample.metadata.frame_rate, sample.metadata.total_frame_count)
-        sample[f"{key}_tree"] = plain(tree)
+        stored = carry_reviews(_stored_field(dataset, sample.id, f"{key}_tree"), tree)
+        if aside := stored.get("set_aside"):
+            waiting[tree.video_uid] = len(aside)
+        sample[f"{key}_tree"] = stored
+        corrected = Tree.from_dict(stored)
         for name in REFINED:
-            sample[f"{key}_{name}"] = labels(tree, clip, name)
+            sample[f"{key}_{name}"] = labels(corrected, clip, name)
+        update_labels(sample, key, (node for node in stored["nodes"] if "review" in node))
         sample[f"{key}_error"] = None
         sample.tags = [t for t in sample.tags if t != tag]
         sample.save()
@@ -214,5 +230,28 @@ def save_run(
         sample.tags = [*(t for t in sample.tags if t != tag), tag]
         sample.save()
     dataset.add_dynamic_sample_fields()
-    dataset.save_run_results(key, dataset.init_run_results(key, **results), overwrite=True)
+    told = {**results, "reviews_set_aside": waiting}
+    dataset.save_run_results(key, dataset.init_run_results(key, **told), overwrite=True)
     save_light_view(dataset)
+    note = _waiting_reviews(key, sum(waiting.values()))
+    if note:
+        logger.warning("Run %s: %s", key, note)
+    return note
+
+
+def _stored_field(dataset: fo.Dataset, sample_id: str, name: str) -> Any:
+    """A sample's field as the database has it: samples in memory can be older."""
+    from bson import ObjectId
+
+    collection = dataset._sample_collection
+    return (collection.find_one({"_id": ObjectId(sample_id)}, {name: 1}) or {}).get(name)
+
+
+def _waiting_reviews(key: str, count: int) -> str:
+    if not count:
+        return ""
+    reviews = "1 review is" if count == 1 else f"{count:,} reviews are"
+    return (
+        f"{reviews} set aside in {key}_tree, since the trees no longer have their segments or "
+        "texts; a tree that has them again brings them back"
+    )
