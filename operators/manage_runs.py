@@ -54,8 +54,9 @@ class ManageRuns(foo.Operator):
             ctx.ops.reload_dataset()
             return {"summary": f"run {key} is now {ctx.params['new_key']}"}
         if action == "stop":
-            datasets.request_stop(datasets.run_folder(dataset, key))
-            return {"summary": f"run {key} stops within seconds, if it is running"}
+            ended = datasets.stop_run(dataset, key)
+            now = "is not going on now" if ended else "stops as soon as it can"
+            return {"summary": f"run {key} {now}; what is finished stays"}
         about = datasets.describe_run(dataset, key)
         if action == "load":
             ctx.ops.set_view(view=datasets.run_view(dataset, key))
@@ -93,7 +94,7 @@ class ManageRuns(foo.Operator):
 
         Returns:
             what is known of the run ("info"; a ``RunDescription``), the view of its samples
-            ("load"), or None
+            ("load"), or None; "stop" returns when the run has ended, or after 10 s
 
         Example::
 
@@ -132,6 +133,10 @@ def manage_runs_inputs(ctx, inputs):
     forms.checked(inputs, lambda: datasets.check_managed(ctx.dataset, key))
     if key not in keys:
         return
+    if action == "stop":
+        forms.checked(inputs, lambda: datasets.check_stop(ctx.dataset, key))
+    if action in ("rename", "delete"):
+        forms.checked(inputs, lambda: datasets.check_at_rest(ctx.dataset, key))
     if action == "rename":
         inputs.str(
             "new_key", required=True, label="New key", description="Names the run and its fields"
@@ -172,6 +177,7 @@ def _facts(about):
     facts = {
         "made by": about.made_by,
         "made at": f"{about.made_at:%Y-%m-%d %H:%M} UTC" if about.made_at else "",
+        "state": "going on" if about.going_on else "",
         "fields": ", ".join(about.fields),
         "folder": str(about.folder or ""),
         **about.config,

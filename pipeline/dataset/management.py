@@ -1,4 +1,4 @@
-"""Runs after they were made: described, shown, renamed, deleted without a trace.
+"""Runs after they were made: described, shown, stopped, renamed, deleted without a trace.
 
 A run is a registered run of FiftyOne, fields and tags on the samples, files on disk, and whatever
 saved views name its fields. A run of annotate_videos takes its comparison along.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 from .comparisons import COMPARISON_METHOD, check_new_comparison, comparison_fields, comparison_key
 from .errors import InputError
 from .fields import LIGHT_VIEW, save_light_view
-from .runs import RUN_METHOD, RunKeyError, check_run_key, run_fields
+from .runs import (
+    RUN_METHOD,
+    RunKeyError,
+    check_run_key,
+    forget_stop,
+    locked_run,
+    request_stop,
+    run_fields,
+)
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -32,6 +42,7 @@ class RunDescription:
     Attributes:
         made_by: the operator
         made_at: when it was registered (UTC)
+        going_on: whether somebody works on it now
         config: what it was made with
         results: what came of it: models, timings, failures, means; {} if it has not ended
         videos: samples that have its results
@@ -46,6 +57,7 @@ class RunDescription:
     key: str
     made_by: str
     made_at: datetime | None
+    going_on: bool
     config: dict[str, Any]
     results: dict[str, Any]
     videos: int
@@ -90,6 +102,7 @@ def describe_run(dataset: fo.Dataset, key: str) -> RunDescription:
         key=key,
         made_by=_METHODS[info.config.method],
         made_at=info.timestamp,
+        going_on=_is_going_on(folder),
         config=config,
         results=results,
         videos=len(run_view(dataset, key)),
@@ -113,6 +126,74 @@ def run_view(dataset: fo.Dataset, key: str) -> fo.DatasetView:
     return dataset.exists(f"{key}_tree")
 
 
+# -- stop --------------------------------------------------------------------------------------
+
+
+def check_at_rest(dataset: fo.Dataset, key: str) -> None:
+    """Raise InputError if the run is going on: it cannot be renamed or deleted then."""
+    with _at_rest(dataset, key):
+        pass
+
+
+@contextmanager
+def _at_rest(dataset: fo.Dataset, key: str) -> Iterator[None]:
+    """Keep a run from going on meanwhile; InputError if it is."""
+    folder = _folder(dataset, key)
+    if folder is None:
+        yield
+        return
+    with locked_run(folder) as ours:
+        if not ours:
+            raise InputError(
+                "run_key",
+                f'run {key!r} is going on: stop it first ("Stop it", in Python '
+                f'manage_runs(dataset, "stop", {key!r})) and wait until it has ended',
+            )
+        yield
+
+
+def _is_going_on(folder: Path | None) -> bool:
+    if folder is None:
+        return False
+    with locked_run(folder) as ours:
+        return not ours
+
+
+def check_stop(dataset: fo.Dataset, key: str) -> None:
+    """Raise InputError if there is no such run, or it is a comparison: those end by themselves."""
+    check_managed(dataset, key)
+    if _is_comparison(dataset, key):
+        raise InputError("run_key", f"{key!r} is a comparison; only annotation runs can be stopped")
+
+
+def stop_run(dataset: fo.Dataset, key: str, patience: float = 10.0) -> bool:
+    """Have the operator that works on a run stop, and wait for its end; what is finished stays.
+
+    Nothing happens where nobody works on it, which is so too in a run's first second or two.
+
+    Args:
+        patience: seconds to wait at most
+
+    Returns:
+        whether nobody works on the run now
+
+    Raises:
+        InputError: see :func:`check_stop`
+    """
+    check_stop(dataset, key)
+    folder = _folder(dataset, key)
+    if folder is None or not _is_going_on(folder):
+        return True
+    request_stop(folder)
+    deadline = time.monotonic() + patience
+    while _is_going_on(folder):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    forget_stop(folder)  # as its operator is about to do, which would disturb a deletion
+    return True
+
+
 # -- delete ------------------------------------------------------------------------------------
 
 
@@ -122,10 +203,15 @@ def delete_run(dataset: fo.Dataset, key: str) -> None:
     The run itself goes last, so that what was interrupted can be deleted again.
 
     Raises:
-        InputError: there is no such run
+        InputError: there is no such run, or it is going on
         OSError: its files cannot be deleted; nothing else was
     """
     check_managed(dataset, key)
+    with _at_rest(dataset, key):
+        _delete(dataset, key)
+
+
+def _delete(dataset: fo.Dataset, key: str) -> None:
     if (folder := _folder(dataset, key)) is not None:
         shutil.rmtree(folder)
     if (comparison := _comparison(dataset, key)) is not None:
@@ -148,12 +234,13 @@ def check_new_key(dataset: fo.Dataset, key: str, new_key: str) -> None:
     """Make sure that a run can be renamed.
 
     Raises:
-        InputError: there is no such run, it is a comparison, or the new key is not free
+        InputError: there is no such run, it is a comparison or going on, or the new key is not free
     """
     check_managed(dataset, key)
     if _is_comparison(dataset, key):
         run = _compared(dataset, key)
         raise InputError("run_key", f"a comparison is named after its run: rename {run!r}")
+    check_at_rest(dataset, key)
     try:
         check_run_key(dataset, new_key)
         check_new_comparison(dataset, new_key)
@@ -172,6 +259,11 @@ def rename_run(dataset: fo.Dataset, key: str, new_key: str) -> None:
         OSError: its files cannot be renamed; nothing else was
     """
     check_new_key(dataset, key, new_key)
+    with _at_rest(dataset, key):
+        _rename(dataset, key, new_key)
+
+
+def _rename(dataset: fo.Dataset, key: str, new_key: str) -> None:
     folder, comparison = _folder(dataset, key), _comparison(dataset, key)
     traces = _traces(dataset, key)
     views = _saved_views(dataset, traces)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..store import RunStore, StoreError
 from ..tree import Tree
 from .fields import (
     GROUND_TRUTH,
@@ -100,8 +102,7 @@ def start_run(dataset: fo.Dataset, key: str, config: Mapping[str, Any]) -> None:
 
 
 def request_stop(folder: Path) -> None:
-    """Ask whoever works on a run to stop; what is finished stays."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Ask whoever works on the run in this folder to stop; what is finished stays."""
     (folder / _STOP).touch()
 
 
@@ -113,6 +114,33 @@ def is_stopped(folder: Path) -> bool:
 def forget_stop(folder: Path) -> None:
     """The run begins, or has ended."""
     (folder / _STOP).unlink(missing_ok=True)
+
+
+@contextmanager
+def locked_run(folder: Path) -> Iterator[bool]:
+    """Keep everybody else from working on a run: nothing of it changes meanwhile.
+
+    This is the lock that the stages hold on the run's files, which ends with its process, however
+    that ends; a file that a killed process left behind locks nothing.
+
+    Yields:
+        whether that is so; False while somebody works on the run
+    """
+    if not folder.is_dir():
+        yield True  # a run makes its folder first
+        return
+    try:
+        store = RunStore(folder)
+    except StoreError:
+        yield True  # the stages begin with this, too: nobody can work there
+        return
+    with ExitStack() as held:
+        try:
+            held.enter_context(store.lock())
+            ours = True
+        except StoreError:
+            ours = False
+        yield ours
 
 
 @dataclass(frozen=True)
@@ -190,7 +218,7 @@ def save_run(
 
     What people said of segments in the trees that are replaced is carried over, see
     ``reviews.carry_reviews``; the results get ``reviews_set_aside``, how many wait by
-    ``video_uid``.
+    ``video_uid``. Until all is stored the run counts as going on.
 
     Args:
         key: of a run that was started
@@ -201,7 +229,36 @@ def save_run(
 
     Returns:
         a sentence on the reviews that wait for their segments, also logged; "" if none does
+
+    Raises:
+        RunKeyError: there is no such run any longer
     """
+    folder = run_folder(dataset, key)
+    with locked_run(folder):
+        if not dataset.has_run(key):
+            raise RunKeyError(
+                f"the run {key!r} was deleted or renamed while it began; what it has made is in "
+                f"{folder}, and goes on when that key is run again"
+            )
+        waiting = _save_samples(dataset, key, trees, failures, sample_ids)
+        dataset.add_dynamic_sample_fields()
+        told = {**results, "reviews_set_aside": waiting}
+        dataset.save_run_results(key, dataset.init_run_results(key, **told), overwrite=True)
+        save_light_view(dataset)
+    note = _waiting_reviews(key, sum(waiting.values()))
+    if note:
+        logger.warning("Run %s: %s", key, note)
+    return note
+
+
+def _save_samples(
+    dataset: fo.Dataset,
+    key: str,
+    trees: Iterable[Tree],
+    failures: Mapping[str, str],
+    sample_ids: Mapping[str, str],
+) -> dict[str, int]:
+    """Store trees and failures; returns how many reviews wait, by ``video_uid``."""
     import fiftyone as fo
 
     waiting: dict[str, int] = {}
@@ -229,14 +286,7 @@ def save_run(
         sample[f"{key}_error"] = reason
         sample.tags = [*(t for t in sample.tags if t != tag), tag]
         sample.save()
-    dataset.add_dynamic_sample_fields()
-    told = {**results, "reviews_set_aside": waiting}
-    dataset.save_run_results(key, dataset.init_run_results(key, **told), overwrite=True)
-    save_light_view(dataset)
-    note = _waiting_reviews(key, sum(waiting.values()))
-    if note:
-        logger.warning("Run %s: %s", key, note)
-    return note
+    return waiting
 
 
 def _stored_field(dataset: fo.Dataset, sample_id: str, name: str) -> Any:
