@@ -105,6 +105,19 @@ def test_a_comparison_is_deleted_and_its_run_stays(dataset, trees, manage):
         assert after[what] == value, what
 
 
+def test_where_the_fields_are_gone_the_rest_is_deleted_and_other_views_stay(dataset, trees, manage):
+    """As after a deletion that was interrupted, or fields that somebody deleted."""
+    _with_run(dataset, trees)
+    dataset.save_view("of others", dataset.match({"title": "none"}))
+    dataset.delete_sample_fields(list(datasets.comparison_fields("mine")))
+    manage(dataset, "delete", "mine_comparison")
+    assert set(dataset.list_saved_views()) == {"light", "of others", "theirs", "failures", "deep"}
+    dataset.delete_sample_fields(list(datasets.run_fields("mine")))
+    shutil.rmtree(datasets.run_folder(dataset, "mine"))
+    manage(dataset, "delete", "mine")
+    assert dataset.list_runs() == [] and not dataset.count_sample_tags()
+
+
 def test_a_renamed_run_is_as_if_it_had_been_made_with_that_name(dataset, trees, manage):
     _with_run(dataset, trees)
     manage(dataset, "rename", "mine", "other")

@@ -347,6 +347,8 @@ def _folder(dataset: fo.Dataset, key: str) -> Path | None:
 
 def _saved_views(dataset: fo.Dataset, names: Collection[str]) -> list[str]:
     """The saved views, but for ``light``, of which a stage names one of the fields or tags."""
+    if not names:
+        return []  # a comparison whose fields are gone; the pattern would match every view
     pattern = _named(names)
     return [
         view.name
