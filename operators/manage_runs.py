@@ -26,8 +26,8 @@ class ManageRuns(foo.Operator):
             name="manage_runs",
             label="Manage annotation runs",
             description=(
-                "Show what a run was made with, load its view, rename it, or delete it without a "
-                "trace"
+                "Show what a run was made with, load its view, stop it, rename it, or delete it "
+                "without a trace"
             ),
             icon="history",
             dynamic=True,
@@ -51,16 +51,18 @@ class ManageRuns(foo.Operator):
         dataset = ctx.dataset
         if action == "rename":
             datasets.rename_run(dataset, key, ctx.params["new_key"])
+            ctx.ops.clear_view()  # it may name a field that is called otherwise now
             ctx.ops.reload_dataset()
             return {"summary": f"run {key} is now {ctx.params['new_key']}"}
         if action == "stop":
             ended = datasets.stop_run(dataset, key)
             now = "is not going on now" if ended else "stops as soon as it can"
             return {"summary": f"run {key} {now}; what is finished stays"}
-        about = datasets.describe_run(dataset, key)
         if action == "load":
-            ctx.ops.set_view(view=datasets.run_view(dataset, key))
-            return {"summary": f"{forms.of_many(about.videos, 'video')} of run {key}"}
+            view = datasets.run_view(dataset, key)
+            ctx.ops.set_view(view=view)
+            return {"summary": f"{forms.of_many(len(view), 'video')} of run {key}"}
+        about = datasets.describe_run(dataset, key)
         if action == "delete":
             datasets.delete_run(dataset, key)
             ctx.ops.clear_view()  # it may name a field that is no more

@@ -337,3 +337,21 @@ def test_stopping_what_does_not_go_on_is_said(foo, dataset, trees):
     message = refusal(foo, "manage_runs", context, params)
     assert "Path: run_key" in message and "only annotation runs can be stopped" in message
     assert not datasets.run_folder(dataset, "mine_comparison").exists()
+
+
+def test_a_real_run_that_was_renamed_knows_its_folder_and_goes_on(foo, dataset, manage):
+    annotate = foo.get_operator(f"{PLUGIN}/annotate_videos")
+    annotate(dataset.limit(1), "mine", "embedded")
+    dataset.reload()
+    params = {"run_key": "mine", "action": "rename", "new_key": "other"}
+    told = foo.execute_operator(manage.uri, {"dataset": dataset}, params=params)
+    names = [each["operator_uri"] for each in told.executor.to_json()["requests"]]
+    assert [name.rpartition("/")[2] for name in names] == ["clear_view", "reload_dataset"]
+    dataset.reload()
+    folder = datasets.run_folder(dataset, "other")
+    results = manage(dataset, "info", "other").results
+    assert results["folder"] == str(folder)
+    assert results["parts"] == [str(folder / "part-00000.parquet")]
+    annotate(dataset.limit(1), "other")
+    dataset.reload()
+    assert len(dataset.load_run_results("other").reused) == 1

@@ -291,12 +291,24 @@ def _rename(dataset: fo.Dataset, key: str, new_key: str) -> None:
         _rewrite(dataset, name, {trace: new_key + trace.removeprefix(key) for trace in traces})
     dataset.rename_run(key, new_key)
     dataset.update_run_config(new_key, config)
+    if folder is not None:
+        _move_results(dataset, new_key, folder.parent / new_key)
     if comparison is not None:
         of_comparison = dataset.get_run_info(comparison).config
         of_comparison.prediction = new_key
         dataset.rename_run(comparison, comparison_key(new_key))
         dataset.update_run_config(comparison_key(new_key), of_comparison)
     _refresh_light_view(dataset)
+
+
+def _move_results(dataset: fo.Dataset, key: str, folder: Path) -> None:
+    """Name the run's folder in its results as it is called now."""
+    results = dataset.load_run_results(key)
+    if results is None or getattr(results, "folder", None) is None:
+        return
+    results.folder = str(folder)
+    results.parts = [str(folder / Path(part).name) for part in results.parts]
+    dataset.save_run_results(key, results, overwrite=True)
 
 
 # -- what belongs to a run ---------------------------------------------------------------------
