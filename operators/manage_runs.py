@@ -165,6 +165,8 @@ def _extent(about):
         f"the results of {forms.of_many(about.videos, 'video')}",
         forms.of_many(len(about.fields), "field"),
     ]
+    if about.reviews:
+        parts.append(f"what people said of {forms.of_many(about.reviews, 'segment')}")
     if about.folder is not None:
         parts.append(f"{about.size / 1e6:.1f} MB of files in {about.folder}")
     if about.comparison is not None:

@@ -165,6 +165,21 @@ def test_info_tells_what_made_it_how_long_it_took_and_what_failed(foo, dataset, 
     assert "boundary_f1: " in facts["means"]
 
 
+def test_who_deletes_a_run_is_told_that_people_have_reviewed_it(foo, dataset, trees, manage):
+    add_run(dataset, "mine", trees)
+    assert manage(dataset, "info", "mine").reviews == 0
+    review = {"flagged": True, "tags": [], "before": {}, "by": "Ada", "at": "2026-01-01"}
+    dataset._sample_collection.update_one(
+        {"video_uid": trees[0].video_uid},
+        {"$set": {"mine_tree.nodes.1.review": review, "mine_tree.nodes.9.review": review}},
+    )
+    add_run(dataset, "mine", [shallow(tree) for tree in trees])  # the second waits then
+    assert manage(dataset, "info", "mine").reviews == 2
+    params = {"run_key": "mine", "action": "delete", "confirm": True}
+    result = foo.execute_operator(manage.uri, {"dataset": dataset}, params=params).result
+    assert "what people said of 2 segments" in result["summary"]
+
+
 def test_a_runs_view_is_loaded(foo, dataset, trees, manage):
     _with_run(dataset, trees)
     uids = [trees[0].video_uid]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from .comparisons import COMPARISON_METHOD, check_new_comparison, comparison_fields, comparison_key
 from .errors import InputError
 from .fields import LIGHT_VIEW, save_light_view
+from .reviews import count_reviews
 from .runs import (
     RUN_METHOD,
     RunKeyError,
@@ -47,6 +48,7 @@ class RunDescription:
         results: what came of it: models, timings, failures, means; {} if it has not ended
         videos: samples that have its results
         failed: the reason by ``video_uid``
+        reviews: segments that somebody has flagged, tagged or corrected
         fields: on the samples
         saved_views: that name one of the fields, without ``light``
         folder: of its files; None if there is none
@@ -62,6 +64,7 @@ class RunDescription:
     results: dict[str, Any]
     videos: int
     failed: dict[str, str]
+    reviews: int
     fields: list[str]
     saved_views: list[str]
     folder: Path | None
@@ -107,6 +110,7 @@ def describe_run(dataset: fo.Dataset, key: str) -> RunDescription:
         results=results,
         videos=len(run_view(dataset, key)),
         failed=failed,
+        reviews=0 if _is_comparison(dataset, key) else count_reviews(dataset, key),
         fields=names,
         saved_views=_saved_views(dataset, _traces(dataset, key)),
         folder=folder,

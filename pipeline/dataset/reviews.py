@@ -89,6 +89,17 @@ def _all_said(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(deepcopy(said), key=lambda each: each["review"]["at"])
 
 
+def count_reviews(dataset: fo.Dataset, key: str) -> int:
+    """How many segments of a run somebody has said something of, those that wait included."""
+    tree = f"${key}_tree"
+    said = {"$filter": {"input": f"{tree}.nodes.review", "cond": {"$gt": ["$$this", None]}}}
+    lists = (said, f"{tree}.set_aside")
+    count: dict[str, Any] = {"$add": [{"$size": {"$ifNull": [each, []]}} for each in lists]}
+    stages = [{"$group": {"_id": None, "count": {"$sum": count}}}]
+    found = list(dataset._sample_collection.aggregate(stages))
+    return found[0]["count"] if found else 0
+
+
 def update_labels(
     sample: fo.Sample,
     key: str,
