@@ -26,8 +26,8 @@ class ManageRuns(foo.Operator):
             name="manage_runs",
             label="Manage annotation runs",
             description=(
-                "Show what a run was made with, load its view, rename it, or delete it without a "
-                "trace"
+                "Show what a run was made with, load its view, stop it, rename it, or delete it "
+                "without a trace"
             ),
             icon="history",
             dynamic=True,
@@ -51,15 +51,18 @@ class ManageRuns(foo.Operator):
         dataset = ctx.dataset
         if action == "rename":
             datasets.rename_run(dataset, key, ctx.params["new_key"])
+            ctx.ops.clear_view()  # it may name a field that is called otherwise now
             ctx.ops.reload_dataset()
             return {"summary": f"run {key} is now {ctx.params['new_key']}"}
         if action == "stop":
-            datasets.request_stop(datasets.run_folder(dataset, key))
-            return {"summary": f"run {key} stops within seconds, if it is running"}
-        about = datasets.describe_run(dataset, key)
+            ended = datasets.stop_run(dataset, key)
+            now = "is not going on now" if ended else "stops as soon as it can"
+            return {"summary": f"run {key} {now}; what is finished stays"}
         if action == "load":
-            ctx.ops.set_view(view=datasets.run_view(dataset, key))
-            return {"summary": f"{forms.of_many(about.videos, 'video')} of run {key}"}
+            view = datasets.run_view(dataset, key)
+            ctx.ops.set_view(view=view)
+            return {"summary": f"{forms.of_many(len(view), 'video')} of run {key}"}
+        about = datasets.describe_run(dataset, key)
         if action == "delete":
             datasets.delete_run(dataset, key)
             ctx.ops.clear_view()  # it may name a field that is no more
@@ -93,7 +96,7 @@ class ManageRuns(foo.Operator):
 
         Returns:
             what is known of the run ("info"; a ``RunDescription``), the view of its samples
-            ("load"), or None
+            ("load"), or None; "stop" returns when the run has ended, or after 10 s
 
         Example::
 
@@ -132,6 +135,10 @@ def manage_runs_inputs(ctx, inputs):
     forms.checked(inputs, lambda: datasets.check_managed(ctx.dataset, key))
     if key not in keys:
         return
+    if action == "stop":
+        forms.checked(inputs, lambda: datasets.check_stop(ctx.dataset, key))
+    if action in ("rename", "delete"):
+        forms.checked(inputs, lambda: datasets.check_at_rest(ctx.dataset, key))
     if action == "rename":
         inputs.str(
             "new_key", required=True, label="New key", description="Names the run and its fields"
@@ -158,6 +165,8 @@ def _extent(about):
         f"the results of {forms.of_many(about.videos, 'video')}",
         forms.of_many(len(about.fields), "field"),
     ]
+    if about.reviews:
+        parts.append(f"what people said of {forms.of_many(about.reviews, 'segment')}")
     if about.folder is not None:
         parts.append(f"{about.size / 1e6:.1f} MB of files in {about.folder}")
     if about.comparison is not None:
@@ -172,6 +181,7 @@ def _facts(about):
     facts = {
         "made by": about.made_by,
         "made at": f"{about.made_at:%Y-%m-%d %H:%M} UTC" if about.made_at else "",
+        "state": "going on" if about.going_on else "",
         "fields": ", ".join(about.fields),
         "folder": str(about.folder or ""),
         **about.config,

@@ -1,7 +1,5 @@
-"""What a person says of a run's segment by hand: flags, tags, corrected texts.
-
-They are kept in the run's tree, as the node's ``review`` with who and when, and in the labels that
-the run made of that segment. The ground truth is never changed.
+"""Saves what a person says of a run's segment in the panel; how it is kept, and outlives the run's
+being done again, is in ``pipeline/dataset/reviews.py``. The ground truth is never changed.
 """
 
 import getpass
@@ -9,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
-
-FLAG = "flagged"
 
 
 class ReviewError(ValueError):
@@ -56,6 +52,7 @@ def save_review(
     field = f"{key}_tree"
     if key == datasets.GROUND_TRUTH:
         raise ReviewError("The ground truth is never changed; flag or correct a run's segment.")
+    sample.reload()  # a run of another process may have replaced the tree that is in memory
     if not sample.has_field(field) or not sample[field]:
         raise ReviewError(f"This sample has no tree of a run {key!r}.")
     tree = deepcopy(dict(sample[field]))
@@ -65,63 +62,25 @@ def save_review(
 
     earlier = node.get("review") or {}
     before = dict(earlier.get("before") or {})
-    for path, text in zip(_paths(node), (action, actor), strict=False):
-        if text is not None:
-            _correct(node, path, text.strip(), before)
-    tags = list(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
+    for name, text in zip(_corrigible(node), (action, actor), strict=False):
+        if text is None or text.strip() == (datasets.node_text(node, name) or ""):
+            continue
+        if not text.strip():
+            raise ReviewError("A text cannot be empty; write N/A where nothing is to be seen.")
+        datasets.correct_text(node, name, text.strip(), before)
     node["review"] = {
         "flagged": flagged,
-        "tags": tags,
+        "tags": list(dict.fromkeys(tag.strip() for tag in tags if tag.strip())),
         "before": before,
         "by": by,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     sample[field] = tree
-    _update_labels(sample, key, node, dropped={FLAG, *(earlier.get("tags") or ())})
+    dropped = {datasets.FLAG, *(earlier.get("tags") or ())}
+    datasets.update_labels(sample, key, [node], dropped)
     sample.save()
 
 
-def _paths(node: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
-    """Where the texts are that can be corrected: the action, and of a refined node the actor."""
-    if node.get("gpt"):
-        return ("gpt", "action", "brief"), ("gpt", "action", "actor")
-    return (("plm_action",),)
-
-
-def _correct(node: dict, path: tuple[str, ...], text: str, before: dict) -> None:
-    """Set a text, and remember in ``before`` what the model had written there."""
-    holder = node
-    for name in path[:-1]:
-        if holder.get(name) is None:
-            holder[name] = {}
-        holder = holder[name]
-    current = holder.get(path[-1])
-    if text == (current or ""):
-        return
-    if not text:
-        raise ReviewError("A text cannot be empty; write N/A where nothing is to be seen.")
-    field = ".".join(path)
-    if before.setdefault(field, current) == text:
-        del before[field]  # as the model had it
-    holder[path[-1]] = text
-
-
-def _update_labels(sample, key: str, node: Mapping[str, Any], dropped: set[str]) -> None:
-    """Bring the labels of this node up to date; other tags that they carry stay."""
-    from ..pipeline import dataset as datasets
-
-    review = node["review"]
-    said = [*([FLAG] if review["flagged"] else []), *review["tags"]]
-    for name, path in datasets.LABEL_TEXTS.items():
-        field = f"{key}_{name}"
-        labels = sample[field] if sample.has_field(field) else None
-        for detection in (labels.detections if labels else None) or ():
-            if not detection.has_attribute("node_id") or detection["node_id"] != node["node_id"]:
-                continue
-            text: Any = node
-            for part in path:
-                text = (text or {}).get(part)
-            if text is not None:
-                detection.label = text
-            kept = [tag for tag in detection.tags if tag not in dropped]
-            detection.tags = [*kept, *(tag for tag in said if tag not in kept)]
+def _corrigible(node: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields that can be corrected: the action, and of a refined node the actor."""
+    return ("gpt.action.brief", "gpt.action.actor") if node.get("gpt") else ("plm_action",)

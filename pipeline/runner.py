@@ -234,9 +234,10 @@ def annotate(
     """
     stages = tuple(stage for stage in STAGES if stage in stages)
     _unload()  # a local model may have changed since
-    models = check(preset, stages, store.folder)
-    summary = Summary(preset.name, stages, str(store.folder), models)
-    with store.lock():
+    check(preset, (), store.folder)  # a setting that cannot be leaves nothing in the folder
+    with store.lock():  # from here on the run counts as going on; servers can be slow to answer
+        models = check(preset, stages, store.folder)
+        summary = Summary(preset.name, stages, str(store.folder), models)
         store.write_config({"preset": preset.to_dict(), "models": summary.models})
         run = _Run.of(preset, store)
         reused: dict[str, set[str]] = {video.uid: set() for video in videos}

@@ -1,13 +1,23 @@
-"""The operator manage_runs: runs described, loaded, renamed, and deleted without a trace."""
+"""The operator manage_runs: runs described, loaded, stopped, renamed, deleted without a trace."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from pipeline import dataset as datasets
-from tests.operating import PLUGIN, add_run, kit_dataset, output_form, refusal, shallow
+from tests.operating import PLUGIN, add_run, kit_dataset, messages, output_form, refusal, shallow
+from tests.scripted import Script, scripted
+from tests.test_chat_stages import KEY, changes, reply
 
 pytestmark = pytest.mark.fiftyone
 
@@ -23,6 +33,7 @@ def foo(fo):
 def dataset(kit, request):
     with kit_dataset(kit, f"manage-{request.node.name}") as made:
         yield made
+        shutil.rmtree(datasets.run_folder(made, "x").parent.parent, ignore_errors=True)
 
 
 @pytest.fixture
@@ -75,7 +86,7 @@ def test_a_run_is_deleted_without_a_trace(dataset, trees, manage):
     dataset.reload()
     before = _without_ids(_everything(dataset))
     _with_run(dataset, trees)
-    assert len(_everything(dataset)["files"]) == len(before["files"]) + 2
+    assert len(_everything(dataset)["files"]) == len(before["files"]) + 3
     manage(dataset, "delete", "mine")
     dataset.reload()
     after = _without_ids(_everything(dataset))
@@ -92,6 +103,19 @@ def test_a_comparison_is_deleted_and_its_run_stays(dataset, trees, manage):
     after = _without_ids(_everything(dataset))
     for what, value in before.items():
         assert after[what] == value, what
+
+
+def test_where_the_fields_are_gone_the_rest_is_deleted_and_other_views_stay(dataset, trees, manage):
+    """As after a deletion that was interrupted, or fields that somebody deleted."""
+    _with_run(dataset, trees)
+    dataset.save_view("of others", dataset.match({"title": "none"}))
+    dataset.delete_sample_fields(list(datasets.comparison_fields("mine")))
+    manage(dataset, "delete", "mine_comparison")
+    assert set(dataset.list_saved_views()) == {"light", "of others", "theirs", "failures", "deep"}
+    dataset.delete_sample_fields(list(datasets.run_fields("mine")))
+    shutil.rmtree(datasets.run_folder(dataset, "mine"))
+    manage(dataset, "delete", "mine")
+    assert dataset.list_runs() == [] and not dataset.count_sample_tags()
 
 
 def test_a_renamed_run_is_as_if_it_had_been_made_with_that_name(dataset, trees, manage):
@@ -139,6 +163,21 @@ def test_info_tells_what_made_it_how_long_it_took_and_what_failed(foo, dataset, 
     facts = {row["name"]: row["value"] for row in comparison["facts"]}
     assert facts["made by"] == "compare_with_ground_truth"
     assert "boundary_f1: " in facts["means"]
+
+
+def test_who_deletes_a_run_is_told_that_people_have_reviewed_it(foo, dataset, trees, manage):
+    add_run(dataset, "mine", trees)
+    assert manage(dataset, "info", "mine").reviews == 0
+    review = {"flagged": True, "tags": [], "before": {}, "by": "Ada", "at": "2026-01-01"}
+    dataset._sample_collection.update_one(
+        {"video_uid": trees[0].video_uid},
+        {"$set": {"mine_tree.nodes.1.review": review, "mine_tree.nodes.9.review": review}},
+    )
+    add_run(dataset, "mine", [shallow(tree) for tree in trees])  # the second waits then
+    assert manage(dataset, "info", "mine").reviews == 2
+    params = {"run_key": "mine", "action": "delete", "confirm": True}
+    result = foo.execute_operator(manage.uri, {"dataset": dataset}, params=params).result
+    assert "what people said of 2 segments" in result["summary"]
 
 
 def test_a_runs_view_is_loaded(foo, dataset, trees, manage):
@@ -196,3 +235,138 @@ def test_what_cannot_work_is_refused_in_one_sentence_at_its_field(foo, dataset, 
 def test_without_runs_the_form_says_what_to_do(foo, dataset):
     message = refusal(foo, "manage_runs", {"dataset": dataset}, {"run_key": "x"})
     assert "make one with annotate_videos" in message
+
+
+# -- while a run goes on -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator[Script]:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with scripted() as script:
+        script.answer, script.key, script.seconds = reply, KEY, 0.3
+        yield script
+
+
+@pytest.fixture
+def under_way(foo, dataset, server) -> Iterator[psutil.Process]:
+    """The process of a run that captions, through a server that takes its time."""
+    params = {
+        "run_key": "mine",
+        "preset": "embedded",
+        "changes": [*changes(server), "caption.concurrency=2"],
+    }
+
+    def annotate():
+        try:
+            messages(foo, "annotate_videos", dataset, params)
+        except Exception as error:
+            assert "killed by signal 9" in str(error)
+
+    thread = threading.Thread(target=annotate)
+    thread.start()
+    _wait_for(lambda: len(server.requests) >= 2)
+    (process,) = _pipelines()
+    dataset.reload()
+    yield process
+    if process.is_running():
+        process.kill()
+    thread.join()
+
+
+def _pipelines() -> list[psutil.Process]:
+    """The processes of runs; of one that is ending there is no command line any more."""
+    found = []
+    for process in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if "annotate" in process.cmdline():
+                found.append(process)
+    return found
+
+
+def _wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_run_that_is_going_on_is_neither_deleted_nor_renamed(foo, dataset, under_way, manage):
+    before = _without_ids(_everything(dataset))["schema"]
+    reason = "run 'mine' is going on: stop it first (\"Stop it\", in Python manage_runs(dataset"
+    delete = {"run_key": "mine", "action": "delete", "confirm": True}
+    for params in (delete, {"run_key": "mine", "action": "rename", "new_key": "other"}):
+        message = refusal(foo, "manage_runs", {"dataset": dataset}, params)
+        assert f"Path: run_key. Reason: {reason}" in message, message
+    with pytest.raises(datasets.InputError, match="is going on"):
+        datasets.delete_run(dataset, "mine")
+    with pytest.raises(datasets.InputError, match="is going on"):
+        datasets.rename_run(dataset, "mine", "other")
+    assert manage(dataset, "info", "mine").going_on
+    assert under_way.is_running() and _without_ids(_everything(dataset))["schema"] == before
+
+    manage(dataset, "stop", "mine")
+    assert not manage(dataset, "info", "mine").going_on
+    _wait_for(lambda: not _pipelines(), seconds=10)
+    manage(dataset, "rename", "mine", "other")
+    manage(dataset, "delete", "other")
+    assert dataset.list_runs() == [] and not datasets.run_folder(dataset, "other").exists()
+
+
+def test_a_run_that_was_killed_is_not_going_on(dataset, under_way, manage):
+    os.kill(under_way.pid, signal.SIGKILL)
+    under_way.wait()
+    assert (datasets.run_folder(dataset, "mine") / ".lock").exists()
+    assert not manage(dataset, "info", "mine").going_on
+    manage(dataset, "delete", "mine")
+    assert dataset.list_runs() == []
+
+
+def test_a_run_whose_results_are_being_stored_is_going_on(dataset, trees, manage):
+    add_run(dataset, "mine", [shallow(trees[0])])
+    refused = []
+
+    def made():
+        yield trees[0]
+        with pytest.raises(datasets.InputError, match="is going on") as error:
+            datasets.delete_run(dataset, "mine")
+        refused.append(error)
+        yield trees[1]
+
+    ids = dict(zip(*dataset.values(["video_uid", "id"]), strict=True))
+    datasets.save_run(dataset, "mine", made(), {}, ids, {})
+    assert refused and len(datasets.run_view(dataset, "mine")) == 2
+    manage(dataset, "delete", "mine")
+    with pytest.raises(datasets.RunKeyError, match="the run 'mine' was deleted or renamed"):
+        datasets.save_run(dataset, "mine", made(), {}, ids, {})
+    assert "mine_tree" not in dataset.get_field_schema()
+
+
+def test_stopping_what_does_not_go_on_is_said(foo, dataset, trees):
+    _with_run(dataset, trees)
+    context = {"dataset": dataset}
+    params = {"run_key": "mine", "action": "stop"}
+    result = foo.execute_operator(f"{PLUGIN}/manage_runs", context, params=params).result
+    assert result["summary"] == "run mine is not going on now; what is finished stays"
+    params["run_key"] = "mine_comparison"
+    message = refusal(foo, "manage_runs", context, params)
+    assert "Path: run_key" in message and "only annotation runs can be stopped" in message
+    assert not datasets.run_folder(dataset, "mine_comparison").exists()
+
+
+def test_a_real_run_that_was_renamed_knows_its_folder_and_goes_on(foo, dataset, manage):
+    annotate = foo.get_operator(f"{PLUGIN}/annotate_videos")
+    annotate(dataset.limit(1), "mine", "embedded")
+    dataset.reload()
+    params = {"run_key": "mine", "action": "rename", "new_key": "other"}
+    told = foo.execute_operator(manage.uri, {"dataset": dataset}, params=params)
+    names = [each["operator_uri"] for each in told.executor.to_json()["requests"]]
+    assert [name.rpartition("/")[2] for name in names] == ["clear_view", "reload_dataset"]
+    dataset.reload()
+    folder = datasets.run_folder(dataset, "other")
+    results = manage(dataset, "info", "other").results
+    assert results["folder"] == str(folder)
+    assert results["parts"] == [str(folder / "part-00000.parquet")]
+    annotate(dataset.limit(1), "other")
+    dataset.reload()
+    assert len(dataset.load_run_results("other").reused) == 1

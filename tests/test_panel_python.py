@@ -276,6 +276,62 @@ def test_a_leaf_is_corrected_where_its_action_is(panel, dataset, run):
     assert changed["gpt"] is None
 
 
+def test_what_was_said_outlives_that_the_run_is_done_again(panel, dataset, fo):
+    """A real run, cut into longer segments, and then as it was."""
+    import fiftyone.operators as foo
+
+    def operate(name, *arguments, **options):
+        foo.get_operator(f"@action100m/action100m-fiftyone/{name}")(
+            dataset.limit(1), "real", *arguments, **options
+        )
+        dataset.reload()
+        return dataset.first()["real_tree"]
+
+    def node(tree, wanted):
+        times = (wanted["start"], wanted["end"])
+        return next((n for n in tree["nodes"] if (n["start"], n["end"]) == times), None)
+
+    nodes = operate("annotate_videos", "embedded")["nodes"]
+    root = nodes[0]
+    short = next(n for n in nodes if n["end"] - n["start"] < 2)
+    for reviewed, action in ((root, "sow"), (short, "reap")):
+        target = {"sample_id": dataset.first().id, "tree": "real", "node_id": reviewed["node_id"]}
+        answer = panel("review", **target, flagged=True, tags=["late"], action=action)
+        assert "error" not in answer
+    by_hand = dataset.first()["real_tree"]
+
+    operate("segment_videos", changes=["segment.min_duration=2"])
+    operate("caption_segments")
+    tree = operate("refine_captions")
+    assert node(tree, root)["gpt"]["action"]["brief"] == "sow"
+    assert node(tree, root)["review"]["before"] == {
+        "gpt.action.brief": root["gpt"]["action"]["brief"]
+    }
+    labels = dataset.first()["real_action_brief"].detections
+    (label,) = (label for label in labels if label.node_id == root["node_id"])
+    assert label.label == "sow" and set(label.tags) == {"flagged", "late"}
+    assert node(tree, short) is None
+    assert [each["texts"] for each in tree["set_aside"]] == [{"plm_action": "reap"}]
+    (count,) = dataset.load_run_results("real").reviews_set_aside.values()
+    assert count == 1
+
+    back = ["segment.min_duration=0.5"]
+    assert operate("annotate_videos", "embedded", resume=True, changes=back) == by_hand
+
+
+def test_a_review_is_of_the_tree_that_is_stored_not_of_one_that_is_in_memory(panel, dataset, run):
+    sample = dataset[dataset.first().id]
+    node = sample["mine_tree"]["nodes"][0]
+    dataset._sample_collection.update_one(  # as a run of another process does
+        {"_id": sample._id}, {"$set": {"mine_tree.nodes.1.plm_caption": "anew"}}
+    )
+    panel(
+        "review", sample_id=sample.id, tree="mine", node_id=node["node_id"], flagged=True, tags=[]
+    )
+    stored = dataset._sample_collection.find_one({"_id": sample._id})["mine_tree"]["nodes"]
+    assert stored[0]["review"]["flagged"] and stored[1]["plm_caption"] == "anew"
+
+
 def test_what_cannot_be_reviewed_is_an_error_that_says_why(panel, dataset, run):
     sample, node = _refined(dataset)
     target = {"sample_id": sample.id, "tree": "mine", "node_id": node["node_id"], "tags": []}

@@ -1,4 +1,4 @@
-"""Runs after they were made: described, shown, renamed, deleted without a trace.
+"""Runs after they were made: described, shown, stopped, renamed, deleted without a trace.
 
 A run is a registered run of FiftyOne, fields and tags on the samples, files on disk, and whatever
 saved views name its fields. A run of annotate_videos takes its comparison along.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +19,16 @@ from typing import TYPE_CHECKING, Any
 from .comparisons import COMPARISON_METHOD, check_new_comparison, comparison_fields, comparison_key
 from .errors import InputError
 from .fields import LIGHT_VIEW, save_light_view
-from .runs import RUN_METHOD, RunKeyError, check_run_key, run_fields
+from .reviews import count_reviews
+from .runs import (
+    RUN_METHOD,
+    RunKeyError,
+    check_run_key,
+    forget_stop,
+    locked_run,
+    request_stop,
+    run_fields,
+)
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -32,10 +43,12 @@ class RunDescription:
     Attributes:
         made_by: the operator
         made_at: when it was registered (UTC)
+        going_on: whether somebody works on it now
         config: what it was made with
         results: what came of it: models, timings, failures, means; {} if it has not ended
         videos: samples that have its results
         failed: the reason by ``video_uid``
+        reviews: segments that somebody has flagged, tagged or corrected
         fields: on the samples
         saved_views: that name one of the fields, without ``light``
         folder: of its files; None if there is none
@@ -46,10 +59,12 @@ class RunDescription:
     key: str
     made_by: str
     made_at: datetime | None
+    going_on: bool
     config: dict[str, Any]
     results: dict[str, Any]
     videos: int
     failed: dict[str, str]
+    reviews: int
     fields: list[str]
     saved_views: list[str]
     folder: Path | None
@@ -90,10 +105,12 @@ def describe_run(dataset: fo.Dataset, key: str) -> RunDescription:
         key=key,
         made_by=_METHODS[info.config.method],
         made_at=info.timestamp,
+        going_on=_is_going_on(folder),
         config=config,
         results=results,
         videos=len(run_view(dataset, key)),
         failed=failed,
+        reviews=0 if _is_comparison(dataset, key) else count_reviews(dataset, key),
         fields=names,
         saved_views=_saved_views(dataset, _traces(dataset, key)),
         folder=folder,
@@ -113,6 +130,74 @@ def run_view(dataset: fo.Dataset, key: str) -> fo.DatasetView:
     return dataset.exists(f"{key}_tree")
 
 
+# -- stop --------------------------------------------------------------------------------------
+
+
+def check_at_rest(dataset: fo.Dataset, key: str) -> None:
+    """Raise InputError if the run is going on: it cannot be renamed or deleted then."""
+    with _at_rest(dataset, key):
+        pass
+
+
+@contextmanager
+def _at_rest(dataset: fo.Dataset, key: str) -> Iterator[None]:
+    """Keep a run from going on meanwhile; InputError if it is."""
+    folder = _folder(dataset, key)
+    if folder is None:
+        yield
+        return
+    with locked_run(folder) as ours:
+        if not ours:
+            raise InputError(
+                "run_key",
+                f'run {key!r} is going on: stop it first ("Stop it", in Python '
+                f'manage_runs(dataset, "stop", {key!r})) and wait until it has ended',
+            )
+        yield
+
+
+def _is_going_on(folder: Path | None) -> bool:
+    if folder is None:
+        return False
+    with locked_run(folder) as ours:
+        return not ours
+
+
+def check_stop(dataset: fo.Dataset, key: str) -> None:
+    """Raise InputError if there is no such run, or it is a comparison: those end by themselves."""
+    check_managed(dataset, key)
+    if _is_comparison(dataset, key):
+        raise InputError("run_key", f"{key!r} is a comparison; only annotation runs can be stopped")
+
+
+def stop_run(dataset: fo.Dataset, key: str, patience: float = 10.0) -> bool:
+    """Have the operator that works on a run stop, and wait for its end; what is finished stays.
+
+    Nothing happens where nobody works on it, which is so too in a run's first second or two.
+
+    Args:
+        patience: seconds to wait at most
+
+    Returns:
+        whether nobody works on the run now
+
+    Raises:
+        InputError: see :func:`check_stop`
+    """
+    check_stop(dataset, key)
+    folder = _folder(dataset, key)
+    if folder is None or not _is_going_on(folder):
+        return True
+    request_stop(folder)
+    deadline = time.monotonic() + patience
+    while _is_going_on(folder):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    forget_stop(folder)  # as its operator is about to do, which would disturb a deletion
+    return True
+
+
 # -- delete ------------------------------------------------------------------------------------
 
 
@@ -122,10 +207,15 @@ def delete_run(dataset: fo.Dataset, key: str) -> None:
     The run itself goes last, so that what was interrupted can be deleted again.
 
     Raises:
-        InputError: there is no such run
+        InputError: there is no such run, or it is going on
         OSError: its files cannot be deleted; nothing else was
     """
     check_managed(dataset, key)
+    with _at_rest(dataset, key):
+        _delete(dataset, key)
+
+
+def _delete(dataset: fo.Dataset, key: str) -> None:
     if (folder := _folder(dataset, key)) is not None:
         shutil.rmtree(folder)
     if (comparison := _comparison(dataset, key)) is not None:
@@ -148,12 +238,13 @@ def check_new_key(dataset: fo.Dataset, key: str, new_key: str) -> None:
     """Make sure that a run can be renamed.
 
     Raises:
-        InputError: there is no such run, it is a comparison, or the new key is not free
+        InputError: there is no such run, it is a comparison or going on, or the new key is not free
     """
     check_managed(dataset, key)
     if _is_comparison(dataset, key):
         run = _compared(dataset, key)
         raise InputError("run_key", f"a comparison is named after its run: rename {run!r}")
+    check_at_rest(dataset, key)
     try:
         check_run_key(dataset, new_key)
         check_new_comparison(dataset, new_key)
@@ -172,6 +263,11 @@ def rename_run(dataset: fo.Dataset, key: str, new_key: str) -> None:
         OSError: its files cannot be renamed; nothing else was
     """
     check_new_key(dataset, key, new_key)
+    with _at_rest(dataset, key):
+        _rename(dataset, key, new_key)
+
+
+def _rename(dataset: fo.Dataset, key: str, new_key: str) -> None:
     folder, comparison = _folder(dataset, key), _comparison(dataset, key)
     traces = _traces(dataset, key)
     views = _saved_views(dataset, traces)
@@ -199,12 +295,24 @@ def rename_run(dataset: fo.Dataset, key: str, new_key: str) -> None:
         _rewrite(dataset, name, {trace: new_key + trace.removeprefix(key) for trace in traces})
     dataset.rename_run(key, new_key)
     dataset.update_run_config(new_key, config)
+    if folder is not None:
+        _move_results(dataset, new_key, folder.parent / new_key)
     if comparison is not None:
         of_comparison = dataset.get_run_info(comparison).config
         of_comparison.prediction = new_key
         dataset.rename_run(comparison, comparison_key(new_key))
         dataset.update_run_config(comparison_key(new_key), of_comparison)
     _refresh_light_view(dataset)
+
+
+def _move_results(dataset: fo.Dataset, key: str, folder: Path) -> None:
+    """Name the run's folder in its results as it is called now."""
+    results = dataset.load_run_results(key)
+    if results is None or getattr(results, "folder", None) is None:
+        return
+    results.folder = str(folder)
+    results.parts = [str(folder / Path(part).name) for part in results.parts]
+    dataset.save_run_results(key, results, overwrite=True)
 
 
 # -- what belongs to a run ---------------------------------------------------------------------
@@ -255,6 +363,8 @@ def _folder(dataset: fo.Dataset, key: str) -> Path | None:
 
 def _saved_views(dataset: fo.Dataset, names: Collection[str]) -> list[str]:
     """The saved views, but for ``light``, of which a stage names one of the fields or tags."""
+    if not names:
+        return []  # a comparison whose fields are gone; the pattern would match every view
     pattern = _named(names)
     return [
         view.name

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..store import RunStore, StoreError
 from ..tree import Tree
 from .fields import (
     GROUND_TRUTH,
@@ -14,13 +17,15 @@ from .fields import (
     REFINED,
     TRANSCRIPT_LABELS,
     declare,
-    plain,
     save_light_view,
 )
 from .labels import Clip, labels
+from .reviews import carry_reviews, update_labels
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+logger = logging.getLogger(__name__)
 
 RUN_METHOD = "action100m/annotate_videos"
 # A file in a run's folder: the App has no way to end an operator that runs.
@@ -97,8 +102,7 @@ def start_run(dataset: fo.Dataset, key: str, config: Mapping[str, Any]) -> None:
 
 
 def request_stop(folder: Path) -> None:
-    """Ask whoever works on a run to stop; what is finished stays."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Ask whoever works on the run in this folder to stop; what is finished stays."""
     (folder / _STOP).touch()
 
 
@@ -110,6 +114,33 @@ def is_stopped(folder: Path) -> bool:
 def forget_stop(folder: Path) -> None:
     """The run begins, or has ended."""
     (folder / _STOP).unlink(missing_ok=True)
+
+
+@contextmanager
+def locked_run(folder: Path) -> Iterator[bool]:
+    """Keep everybody else from working on a run: nothing of it changes meanwhile.
+
+    This is the lock that the stages hold on the run's files, which ends with its process, however
+    that ends; a file that a killed process left behind locks nothing.
+
+    Yields:
+        whether that is so; False while somebody works on the run
+    """
+    if not folder.is_dir():
+        yield True  # a run makes its folder first
+        return
+    try:
+        store = RunStore(folder)
+    except StoreError:
+        yield True  # the stages begin with this, too: nobody can work there
+        return
+    with ExitStack() as held:
+        try:
+            held.enter_context(store.lock())
+            ours = True
+        except StoreError:
+            ours = False
+        yield ours
 
 
 @dataclass(frozen=True)
@@ -182,8 +213,12 @@ def save_run(
     failures: Mapping[str, str],
     sample_ids: Mapping[str, str],
     results: Mapping[str, Any],
-) -> None:
+) -> str:
     """Store a run's trees and failures on the samples and its results on the run.
+
+    What people said of segments in the trees that are replaced is carried over, see
+    ``reviews.carry_reviews``; the results get ``reviews_set_aside``, how many wait by
+    ``video_uid``. Until all is stored the run counts as going on.
 
     Args:
         key: of a run that was started
@@ -191,9 +226,42 @@ def save_run(
         failures: a reason per ``video_uid``; those samples get the tag ``<key>_failed``
         sample_ids: the sample of each ``video_uid``
         results: models, timings, counts; plain JSON data
+
+    Returns:
+        a sentence on the reviews that wait for their segments, also logged; "" if none does
+
+    Raises:
+        RunKeyError: there is no such run any longer
     """
+    folder = run_folder(dataset, key)
+    with locked_run(folder):
+        if not dataset.has_run(key):
+            raise RunKeyError(
+                f"the run {key!r} was deleted or renamed while it began; what it has made is in "
+                f"{folder}, and goes on when that key is run again"
+            )
+        waiting = _save_samples(dataset, key, trees, failures, sample_ids)
+        dataset.add_dynamic_sample_fields()
+        told = {**results, "reviews_set_aside": waiting}
+        dataset.save_run_results(key, dataset.init_run_results(key, **told), overwrite=True)
+        save_light_view(dataset)
+    note = _waiting_reviews(key, sum(waiting.values()))
+    if note:
+        logger.warning("Run %s: %s", key, note)
+    return note
+
+
+def _save_samples(
+    dataset: fo.Dataset,
+    key: str,
+    trees: Iterable[Tree],
+    failures: Mapping[str, str],
+    sample_ids: Mapping[str, str],
+) -> dict[str, int]:
+    """Store trees and failures; returns how many reviews wait, by ``video_uid``."""
     import fiftyone as fo
 
+    waiting: dict[str, int] = {}
     tag = f"{key}_failed"
     for tree in trees:
         if tree.video_uid not in sample_ids:
@@ -202,9 +270,14 @@ def save_run(
         if sample.metadata is None:
             sample.metadata = fo.VideoMetadata.build_for(sample.filepath)
         clip = Clip(sample.metadata.frame_rate, sample.metadata.total_frame_count)
-        sample[f"{key}_tree"] = plain(tree)
+        stored = carry_reviews(_stored_field(dataset, sample.id, f"{key}_tree"), tree)
+        if aside := stored.get("set_aside"):
+            waiting[tree.video_uid] = len(aside)
+        sample[f"{key}_tree"] = stored
+        corrected = Tree.from_dict(stored)
         for name in REFINED:
-            sample[f"{key}_{name}"] = labels(tree, clip, name)
+            sample[f"{key}_{name}"] = labels(corrected, clip, name)
+        update_labels(sample, key, (node for node in stored["nodes"] if "review" in node))
         sample[f"{key}_error"] = None
         sample.tags = [t for t in sample.tags if t != tag]
         sample.save()
@@ -213,6 +286,22 @@ def save_run(
         sample[f"{key}_error"] = reason
         sample.tags = [*(t for t in sample.tags if t != tag), tag]
         sample.save()
-    dataset.add_dynamic_sample_fields()
-    dataset.save_run_results(key, dataset.init_run_results(key, **results), overwrite=True)
-    save_light_view(dataset)
+    return waiting
+
+
+def _stored_field(dataset: fo.Dataset, sample_id: str, name: str) -> Any:
+    """A sample's field as the database has it: samples in memory can be older."""
+    from bson import ObjectId
+
+    collection = dataset._sample_collection
+    return (collection.find_one({"_id": ObjectId(sample_id)}, {name: 1}) or {}).get(name)
+
+
+def _waiting_reviews(key: str, count: int) -> str:
+    if not count:
+        return ""
+    reviews = "1 review is" if count == 1 else f"{count:,} reviews are"
+    return (
+        f"{reviews} set aside in {key}_tree, since the trees no longer have their segments or "
+        "texts; a tree that has them again brings them back"
+    )

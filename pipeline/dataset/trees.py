@@ -52,7 +52,7 @@ def _trees_from_labels(sample: fo.Sample) -> Iterator[tuple[str, list[dict[str, 
                 continue
             nodes = by_name.setdefault(name, {})
             node = nodes.setdefault(detection["node_id"], _node(detection, sample))
-            _set_text(node, path, detection.label)
+            set_text(node, path, detection.label)
     for name, nodes in by_name.items():
         _set_levels(nodes)
         yield name, sorted(nodes.values(), key=lambda n: (n["level"], n["start"]))
@@ -92,16 +92,18 @@ def _node(detection: fo.TemporalDetection, sample: fo.Sample) -> dict[str, Any]:
     )
 
 
-def _set_text(node: dict[str, Any], path: tuple[str, ...], text: str | None) -> None:
-    if path[0] != "gpt":
-        node[path[0]] = text
-        return
-    if node["gpt"] is None:
+def set_text(node: dict[str, Any], path: tuple[str, ...], text: str | None) -> None:
+    """Set a text of a node in plain data; a ``gpt`` that was not there gets all of its fields."""
+    if path[0] == "gpt" and node.get("gpt") is None:
         node["gpt"] = {
             "summary": {"brief": None, "detailed": None},
             "action": {"brief": None, "detailed": None, "actor": None},
         }
-    node["gpt"][path[1]][path[2]] = text
+    for part in path[:-1]:
+        if node.get(part) is None:
+            node[part] = {}
+        node = node[part]
+    node[path[-1]] = text
 
 
 def _set_levels(nodes: dict[str, dict[str, Any]]) -> None:
