@@ -13,14 +13,28 @@ from .timing import Row
 
 NODES = 5000
 PANEL = "[data-testid=tree-of-captions]"
-#: Draws the next picture, then answers: what came before is on the screen.
-_DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-#: Milliseconds since the largest answer of Python's was complete: that of the trees.
-_SINCE_DATA = """() => {
-    const answers = performance.getEntriesByType("resource")
-        .filter((each) => each.name.includes("/operators/"))
-        .sort((a, b) => b.decodedBodySize - a.decodedBodySize);
-    return answers.length ? performance.now() - answers[0].responseEnd : NaN;
+#: Notes when the picture after the first one of a sample begins: then that one is on the screen.
+_WATCH = """(title) => {
+    performance.clearResourceTimings();
+    window.began = performance.now();
+    window.drawn = new Promise((done) => {
+        let there = false;
+        const look = () => {
+            if (there) return done(performance.now());
+            const panel = document.querySelector("[data-testid=tree-of-captions]");
+            const content = panel?.querySelector(".message h2, [data-tree=run]");
+            there = content && panel.textContent.includes(title);
+            requestAnimationFrame(look);
+        };
+        requestAnimationFrame(look);
+    });
+}"""
+#: Milliseconds until the panel is drawn, and since the first large answer to it was complete.
+_DRAWN = """async () => {
+    const drawn = await window.drawn;
+    const [answer] = performance.getEntriesByType("resource")
+        .filter((each) => each.name.includes("/operators/") && each.decodedBodySize > 1e6);
+    return [drawn - window.began, answer ? drawn - answer.responseEnd : 0];
 }"""
 _RECORD = """() => {
     window.frames_ms = [];
@@ -58,12 +72,11 @@ def run(changes: int = 200, seconds: float = 3) -> list[Row]:
         page = browser.new_page(viewport={"width": 1600, "height": 900})
         page.add_init_script('localStorage["fiftyone-enterprise-tooltip-seen"] = "true"')
         open_panel(page, app, app.info["empty"])
-        shown = {"empty": f"{PANEL} .message h2", "large": f"{PANEL} [data-tree=run]"}
         opened: dict[str, tuple[float, float]] = {}
         frames: dict[str, dict[str, list[float]]] = {}
         for name in ("other", "empty", "heavy", "large"):
-            opened[name] = _open(page, app.info[name], shown.get(name, shown["empty"]))
-            if name in shown:
+            opened[name] = _open(page, app.info, name)
+            if name in ("empty", "large"):
                 frames[name] = _movements(page, seconds)
         first = opened["heavy"][0]
         rows.append(Row("open a sample with as much data, empty panel", first, 1))
@@ -82,21 +95,22 @@ def run(changes: int = 200, seconds: float = 3) -> list[Row]:
                     "frames": float(len(times)),
                 }
                 rows.append(Row(f"{movement}, {name}: a frame", median, median / base, more))
-        rows += _memory(page, app.info, shown, changes)
+        rows += _memory(page, app.info, changes)
         browser.close()
     return rows
 
 
-def _open(page: Any, sample_id: str, shown: str) -> tuple[float, float]:
+def _open(page: Any, ids: dict[str, str], name: str) -> tuple[float, float]:
     """Seconds until the panel shows another sample, and of those since its data had arrived."""
-    page.evaluate("() => performance.clearResourceTimings()")
-    started = time.perf_counter()
-    page.evaluate(f"() => __foo__.executeOperator('open_sample', {{id: '{sample_id}'}})")
-    page.wait_for_url(f"**id={sample_id}*")
-    # Not wait_for_selector: the handle that it answers with would keep the element alive.
-    page.locator(shown).wait_for(timeout=60_000)
-    page.evaluate(_DRAWN)
-    return time.perf_counter() - started, page.evaluate(_SINCE_DATA) / 1000
+    page.evaluate(_WATCH, _title(name))
+    page.evaluate("(id) => { __foo__.executeOperator('open_sample', { id }); }", ids[name])
+    whole, since = page.evaluate(_DRAWN)
+    page.wait_for_url(f"**id={ids[name]}*")
+    return whole / 1000, since / 1000
+
+
+def _title(name: str) -> str:
+    return f"the {name} sample"
 
 
 def _movements(page: Any, seconds: float) -> dict[str, list[float]]:
@@ -141,8 +155,8 @@ def _movements(page: Any, seconds: float) -> dict[str, list[float]]:
     return found
 
 
-def _memory(page: Any, ids: dict[str, str], shown: dict[str, str], changes: int) -> list[Row]:
-    """What the page holds after a fifth of many changes of sample, and after all of them."""
+def _memory(page: Any, ids: dict[str, str], changes: int) -> list[Row]:
+    """What the page holds after half of many changes of sample, and after all of them."""
     devtools = page.context.new_cdp_session(page)
     devtools.send("Performance.enable")
 
@@ -156,16 +170,15 @@ def _memory(page: Any, ids: dict[str, str], shown: dict[str, str], changes: int)
     started = time.perf_counter()
     found = []
     for i in range(changes):
-        name = ("empty", "large")[i % 2]
-        _open(page, ids[name], shown[name])
-        if i + 1 in (changes // 5, changes):
+        _open(page, ids, ("empty", "large")[i % 2])
+        if i + 1 in (changes // 2, changes):
             found.append(held())
     each = (time.perf_counter() - started) / changes
     early, late = found
     more = {
-        f"MB after {changes // 5}": early["JSHeapUsedSize"] / 2**20,
+        f"MB after {changes // 2}": early["JSHeapUsedSize"] / 2**20,
         f"after {changes}": late["JSHeapUsedSize"] / 2**20,
-        f"elements after {changes // 5}": early["Nodes"],
+        f"elements after {changes // 2}": early["Nodes"],
         "after all": late["Nodes"],
         "listeners": early["JSEventListeners"],
         "at the end": late["JSEventListeners"],
@@ -189,11 +202,11 @@ def build(folder: Path) -> tuple[Any, dict[str, str]]:
         f"{name}_tree": {"video_uid": "bench", "nodes": _nodes(24.0, shift)}
         for name, shift in (("ground_truth", 0.0), ("run", 0.004))
     }
+    data = {f"{name}_data": value for name, value in large.items()}
+    fields = {"other": {}, "empty": {}, "heavy": data, "large": large}
     samples = {
-        "other": fo.Sample(filepath=video),
-        "empty": fo.Sample(filepath=video),
-        "heavy": fo.Sample(filepath=video, **{f"{name}_data": v for name, v in large.items()}),
-        "large": fo.Sample(filepath=video, **large),
+        name: fo.Sample(filepath=video, title=_title(name), **value)
+        for name, value in fields.items()
     }
     ids = dataset.add_samples(list(samples.values()), progress=False)
     dataset.compute_metadata(progress=False)

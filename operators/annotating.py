@@ -45,7 +45,7 @@ class PipelineOperator(foo.Operator):
             return None  # the App has shown the summary in passing
         outputs = types.Object()
         outputs.str("summary", label="Result")
-        for name in ("failed", "missing"):
+        for name in ("failed", "warnings"):
             if ctx.results.get(name):
                 outputs.list(name, types.String(), label=name.capitalize())
         return types.Property(outputs, view=types.View(label=self.config.label))
@@ -135,7 +135,7 @@ class _Run:
 
     def _save(self, summary):
         failures = {uid: failure["reason"] for uid, failure in summary["failed"].items()}
-        datasets.save_run(
+        set_aside = datasets.save_run(
             self.dataset,
             self.key,
             runner.read_parts(self.folder, set(summary["done"])),
@@ -156,7 +156,7 @@ class _Run:
                 f"{summary['nodes']:,} segments; {seconds}"
             ),
             "failed": list(failures.values()),
-            "missing": missing,
+            "warnings": [*missing, set_aside] if set_aside else missing,
         }
 
     def immediately(self, ctx):
@@ -164,7 +164,7 @@ class _Run:
         for progress in self.steps():
             yield ctx.ops.set_progress(label=_label(progress), progress=self.share(progress))
         yield ctx.ops.reload_dataset()
-        doubtful = self.output["failed"] or self.output.get("missing")
+        doubtful = self.output["failed"] or self.output.get("warnings")
         variant = "warning" if doubtful else "success"
         yield ctx.ops.notify(f"{self.key}: {self.output['summary']}", variant=variant)
         if doubtful:

@@ -34,10 +34,7 @@ class FindSegments(foo.Operator):
         return types.Property(inputs, view=view)
 
     def resolve_placement(self, ctx):
-        return types.Placement(
-            types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
-            types.Button(label="Find segments", icon="manage_search", prompt=True),
-        )
+        return forms.placement(self)
 
     def execute(self, ctx):
         tree = ctx.params.get("tree") or datasets.GROUND_TRUTH

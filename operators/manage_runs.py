@@ -41,10 +41,7 @@ class ManageRuns(foo.Operator):
         return types.Property(inputs, view=view)
 
     def resolve_placement(self, ctx):
-        return types.Placement(
-            types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
-            types.Button(label="Manage annotation runs", icon="history", prompt=True),
-        )
+        return forms.placement(self)
 
     def execute(self, ctx):
         action, key = ctx.params.get("action", "info"), ctx.params["run_key"]
@@ -74,14 +71,10 @@ class ManageRuns(foo.Operator):
         outputs = types.Object()
         outputs.str("summary", label="Result")
         if ctx.params.get("action", "info") == "info":
-            facts = types.TableView()
-            facts.add_column("name", label="What")
-            facts.add_column("value", label="Value")
+            facts = forms.table(name="What", value="Value")
             outputs.list("facts", types.Object(), label="Run", view=facts)
             if ctx.results.get("failed"):
-                failed = types.TableView()
-                failed.add_column("video", label="Video")
-                failed.add_column("reason", label="Reason")
+                failed = forms.table(video="Video", reason="Reason")
                 outputs.list("failed", types.Object(), label="Failed", view=failed)
         return types.Property(outputs, view=types.View(label="Manage runs"))
 

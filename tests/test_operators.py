@@ -90,6 +90,33 @@ def test_a_run_is_resumed_over_more_videos_and_keeps_what_it_has(foo, dataset):
     assert dataset[second].mine_tree["nodes"]
 
 
+def _messages(foo, dataset, params):
+    """What an immediate run tells the App, the result last."""
+    from fiftyone.operators.executor import ExecutionContext, Executor
+
+    request = {"dataset_name": dataset.name, "params": params}
+    context = ExecutionContext(request_params=request, executor=Executor())
+    return [message.to_json() for message in foo.get_operator(URI).execute(context)]
+
+
+def test_a_review_whose_segment_a_new_run_lacks_is_kept_and_said(foo, dataset):
+    annotate = foo.get_operator(URI)
+    annotate(dataset.limit(1), "mine", "embedded")
+    dataset.reload()
+    sample = dataset.first()
+    shortest = min(sample.mine_tree["nodes"], key=lambda n: n["end"] - n["start"])
+    shortest["review"] = {"flagged": True, "tags": [], "before": {}, "by": "me", "at": "now"}
+    sample.save()
+
+    changes = ["segment.min_duration=4"]
+    messages = _messages(foo, dataset, {"run_key": "mine", "resume": True, "changes": changes})
+    assert "1 review is set aside in mine_tree" in messages[-1]["body"]["warnings"][-1]
+    sample.reload()
+    (waiting,) = sample.mine_tree["set_aside"]
+    assert (waiting["start"], waiting["end"]) == (shortest["start"], shortest["end"])
+    assert waiting["review"]["flagged"] is True
+
+
 def test_a_bad_video_is_marked_and_the_others_are_done(fo, foo, dataset, tmp_path):
     text = tmp_path / "text.mp4"
     text.write_text("no video")
@@ -139,18 +166,8 @@ def test_an_immediate_run_tells_the_app_its_progress_and_its_result(fo, foo, dat
     text = tmp_path / "text.mp4"
     text.write_text("no video")
     dataset.add_sample(fo.Sample(filepath=str(text)))
-    from fiftyone.operators.executor import ExecutionContext, ExecutionResult, Executor
-
-    operator = foo.get_operator(URI)
-    context = ExecutionContext(
-        request_params={
-            "dataset_name": dataset.name,
-            "params": {"run_key": "mine", "preset": "embedded"},
-        },
-        executor=Executor(),
-    )
-    messages = [message.to_json() for message in operator.execute(context)]
-    calls = [m["body"] for m in messages if m["cls"] != ExecutionResult.__name__]
+    messages = _messages(foo, dataset, {"run_key": "mine", "preset": "embedded"})
+    calls = [m["body"] for m in messages if m["cls"] != "ExecutionResult"]
     steps = [c["params"] for c in calls if c["operator_uri"].endswith("set_progress")]
     assert [step["progress"] for step in steps] == sorted(step["progress"] for step in steps)
     assert steps[-1]["progress"] == 1

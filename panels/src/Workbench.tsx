@@ -121,7 +121,9 @@ export function Workbench(props: Props) {
     if (selected) view.set(fit(selected.start, Math.min(selected.end, end), end));
   };
   const finding = useFinding(shown, rows, video.transcript, selected, select);
-  const worst = useDisagreements(shown, rows, comparison.scoreOf, selected, select);
+  const goToDisagreement = useDisagreements(shown, rows, comparison.scoreOf, selected, select);
+  const disagree = (by: 1 | -1) =>
+    setNotice(goToDisagreement(by) ? null : "The segments that are shown do not disagree.");
 
   // -- in step with the video ---------------------------------------------------------------
   const paths = usePaths(shown, playhead, video.fps);
@@ -178,7 +180,7 @@ export function Workbench(props: Props) {
     d: () => move(0.2),
     f: fitSelected,
     "0": () => view.set({ from: 0, to: end }),
-    n: (_, shift) => worst.step(shift ? -1 : 1),
+    n: (_, shift) => shown.length > 1 && disagree(shift ? -1 : 1),
     m: (tree) => {
       const other = otherOf(tree);
       if (!match || !other || tree !== selectedTree) return;
@@ -265,8 +267,7 @@ export function Workbench(props: Props) {
           <button
             type="button"
             title="Those with the most unmatched seconds first (N)"
-            onClick={() => worst.step(1)}
-            disabled={!worst.count}
+            onClick={() => disagree(1)}
           >
             Next disagreement
           </button>

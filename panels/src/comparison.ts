@@ -33,19 +33,17 @@ export function useComparison(
   wanted: ColourBy,
   theme: Theme,
 ): Comparison {
-  const matches = React.useMemo(() => {
-    const [a, b] = shown;
-    if (!a || !b) return new Map<CaptionTree, Matches>();
-    return new Map([
-      [a, bestMatches(a, b)],
-      [b, bestMatches(b, a)],
-    ]);
+  // Only when they are asked for: colours by level are drawn without.
+  const matchOf = React.useMemo(() => {
+    const matches = new Map<CaptionTree, Matches>();
+    return (tree: CaptionTree, node: TreeNode): Match | null => {
+      const other = shown.find((t) => t !== tree);
+      if (!other) return null;
+      const found = matches.get(tree) ?? bestMatches(tree, other);
+      matches.set(tree, found);
+      return found.get(node.node_id) ?? null;
+    };
   }, [shown]);
-  const matchOf = React.useCallback(
-    (tree: CaptionTree, node: TreeNode): Match | null =>
-      matches.get(tree)?.get(node.node_id) ?? null,
-    [matches],
-  );
 
   const hasTexts = shown.some((tree) => tree.textAgreement);
   const available = (by: ColourBy) =>

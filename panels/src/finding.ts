@@ -10,31 +10,22 @@ interface Place {
   readonly node: TreeNode;
 }
 
-/** A list of places that one steps through, around its ends. */
-interface Steps {
-  readonly count: number;
-  /** The place that is selected, from 0; -1 for none. */
-  readonly at: number;
-  step(by: 1 | -1): void;
-}
-
 type Select = (tree: CaptionTree, node: TreeNode, bringOnScreen: boolean) => void;
 
-function stepsOf(places: readonly Place[], selected: TreeNode | null, select: Select): Steps {
-  const at = places.findIndex(({ node }) => node === selected);
-  return {
-    count: places.length,
-    at,
-    step(by) {
-      if (places.length === 0) return;
-      const next = at >= 0 ? at + by : by > 0 ? 0 : places.length - 1;
-      const { tree, node } = places[(next + places.length) % places.length]!;
-      select(tree, node, true);
-    },
-  };
+/** Select the place after the one that is at `at` (-1 for none), or the one before it. */
+function step(places: readonly Place[], at: number, by: 1 | -1, select: Select): void {
+  if (places.length === 0) return;
+  const next = at >= 0 ? at + by : by > 0 ? 0 : places.length - 1;
+  const { tree, node } = places[(next + places.length) % places.length]!;
+  select(tree, node, true);
 }
 
-export interface Finding extends Steps {
+export interface Finding {
+  readonly count: number;
+  /** The hit that is selected, from 0; -1 for none. */
+  readonly at: number;
+  /** Goes to the next hit, or to the one before. */
+  step(by: 1 | -1): void;
   readonly query: string;
   readonly pattern: RegExp | null;
   /** Null where nothing is looked for. */
@@ -75,27 +66,40 @@ export function useFinding(
     () => new Set(pattern ? transcript.filter(({ text }) => text.search(pattern) >= 0) : []),
     [pattern, transcript],
   );
-  return { query, setQuery, pattern, hits, lines, ...stepsOf(places, selected, select) };
+  const at = places.findIndex(({ node }) => node === selected);
+  return {
+    count: places.length,
+    at,
+    step: (by) => step(places, at, by, select),
+    ...{ query, setQuery, pattern, hits, lines },
+  };
 }
 
-/** The segments of both trees that agree least, the worst first. */
+/**
+ * A function that goes to the next of the segments of both trees that agree least, the worst first,
+ * or to the one before; it answers whether there is any. They are looked for when it is first called.
+ */
 export function useDisagreements(
   shown: readonly CaptionTree[],
   rows: readonly (readonly Row[])[],
   scoreOf: (tree: CaptionTree, node: TreeNode) => number | null,
   selected: TreeNode | null,
   select: Select,
-): Steps {
-  const worst = React.useMemo(
-    () =>
-      disagreements(
+): (by: 1 | -1) => boolean {
+  const worst = React.useMemo(() => {
+    let found: readonly Place[] | null = null;
+    return () =>
+      (found ??= disagreements(
         shown.flatMap((tree, i) =>
           rows[i]!.flatMap((row) =>
             row.nodes.map((node) => ({ tree, node, score: scoreOf(tree, node) })),
           ),
         ),
-      ),
-    [shown, rows, scoreOf],
-  );
-  return stepsOf(worst, selected, select);
+      ));
+  }, [shown, rows, scoreOf]);
+  return (by) => {
+    const at = worst().findIndex(({ node }) => node === selected);
+    step(worst(), at, by, select);
+    return worst().length > 0;
+  };
 }
