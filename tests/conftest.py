@@ -144,9 +144,14 @@ def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture(scope="session")
 def kit(repo: Path) -> Kit:
     """The sample kit, in the folder where ``make demo`` has it; made once and kept between runs."""
+    from filelock import FileLock  # several workers may want it at once
+
     from pipeline.samplekit import make_kit
 
-    return make_kit(repo / "demo" / "kit")
+    folder = repo / "demo" / "kit"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        return make_kit(folder)
 
 
 @pytest.fixture(scope="session")

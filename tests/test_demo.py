@@ -13,7 +13,8 @@ import pytest
 
 from pipeline import dataset as datasets
 
-pytestmark = [pytest.mark.fiftyone, pytest.mark.slow]
+# The kit is made by its fixture, since other tests may be making it in the same folder.
+pytestmark = [pytest.mark.fiftyone, pytest.mark.slow, pytest.mark.usefixtures("kit")]
 
 
 def _free_port() -> int:
