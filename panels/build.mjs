@@ -27,6 +27,8 @@ const styleAsText = {
 };
 
 const here = fileURLToPath(new URL(".", import.meta.url));
+// Its license wants to go where the code goes.
+const license = await readFile(new URL("node_modules/diff/LICENSE", import.meta.url), "utf8");
 await esbuild.build({
   absWorkingDir: here, // so that the bundle does not depend on where the command was started
   entryPoints: ["src/index.tsx"],
@@ -37,6 +39,7 @@ await esbuild.build({
   target: "es2022",
   jsx: "transform",
   legalComments: "none",
+  banner: { js: `/*! Contains the library "diff".\n${license}*/` },
   plugins: [reactOfTheApp, styleAsText],
   logLevel: "warning",
 });
