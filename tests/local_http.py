@@ -1,7 +1,8 @@
-"""What the tests' own chat servers share: how they answer, and how they are run."""
+"""What the tests' own web servers share: how they are run, and how those that chat answer."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,14 +32,19 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that tests kill hang up: nothing to print. All else is printed."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
 
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Serve until the block ends; yields the address, which ends in /v1."""
+    """Serve on this machine until the block ends; yields the address, like "http://...:1234"."""
     httpd = _Server(("127.0.0.1", 0), handler)
     threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{httpd.server_port}/v1"
+        yield f"http://127.0.0.1:{httpd.server_port}"
     finally:
         httpd.shutdown()
         httpd.server_close()

@@ -94,7 +94,8 @@ def spoiling(url: str, share: float = 0.2, seed: int = 0) -> Iterator[Proxy]:
                 data = json.dumps(answer).encode()
             self.send_json(status, data)
 
-    with serving(Handler) as proxy.url:
+    with serving(Handler) as address:
+        proxy.url = f"{address}/v1"
         yield proxy
 
 

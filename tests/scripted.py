@@ -149,7 +149,8 @@ def scripted() -> Iterator[Script]:
         def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
             self.send_json(status, json.dumps(body).encode(), headers)
 
-    with serving(Handler) as script.url:
+    with serving(Handler) as address:
+        script.url = f"{address}/v1"
         try:
             yield script
         finally:

@@ -10,8 +10,10 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from tests.local_http import serving
 
 SCRIPT = Path(__file__).parent.parent / "download_scripts" / "download_videos.sh"
 
@@ -123,16 +125,12 @@ def serve() -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    site.url_template = f"http://127.0.0.1:{server.server_port}/watch/{{id}}"
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield site
-    finally:
-        ended.set()
-        server.shutdown()
-        server.server_close()
+    with serving(Handler) as address:
+        site.url_template = f"{address}/watch/{{id}}"
+        try:
+            yield site
+        finally:
+            ended.set()
 
 
 def shell(folder: Path, *arguments: str, **variables: object) -> subprocess.CompletedProcess[str]:

@@ -68,7 +68,7 @@ def build_dataset(folder):
         "odd": fo.Sample(
             filepath=video, title=f"{MARKUP} {HEBREW}", ground_truth_tree=odd(tea).to_dict()
         ),
-        "large": fo.Sample(filepath=video, ground_truth_tree=wordy(birdhouse).to_dict()),
+        "large": fo.Sample(filepath=video, ground_truth_tree=wordy(tea).to_dict()),
         # labels that say neither when they are nor let it be computed
         "broken": fo.Sample(
             filepath=video,
@@ -815,7 +815,7 @@ def test_very_large_trees_are_drawn_before_their_long_texts_are_there(page, app,
         ),
     )
     open_sample("large")
-    nodes = app.info["nodes"]["birdhouse"]
+    nodes = app.info["nodes"]["tea"]
     assert lane(page).get_attribute("data-count") == str(len(nodes))
     page.get_by_text("The long texts could not be read").wait_for()
     page.get_by_label("Search the captions").fill("zebra")
