@@ -305,6 +305,21 @@ def colour_at(page, x, y):
     )
 
 
+CALLS = "**/operators/execute*"
+
+
+def lose_calls(page, word):
+    """Let the calls of Python that have a word in them fail, until ``page.unroute(CALLS)``."""
+
+    def lose(route):
+        if word in (route.request.post_data or ""):
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route(CALLS, lose)
+
+
 # -- the trees -------------------------------------------------------------------------------
 
 
@@ -790,30 +805,18 @@ def test_an_error_in_python_is_shown_and_the_modal_stays_open(open_sample):
 
 
 def test_after_a_lost_connection_retry_loads_the_trees(page, app, open_sample):
-    lose = "**/operators/execute*"
-    page.route(
-        lose,
-        lambda route: (
-            route.abort() if "get_trees" in (route.request.post_data or "") else route.continue_()
-        ),
-    )
+    lose_calls(page, "get_trees")
     open_sample("tea")
     retry = page.locator(PANEL).get_by_role("button", name="Retry")
     retry.wait_for()
-    page.unroute(lose)
+    page.unroute(CALLS)
     retry.click()
     page.wait_for_selector("[role=tree]")
     assert count(page) == len(app.info["nodes"]["tea"])
 
 
 def test_very_large_trees_are_drawn_before_their_long_texts_are_there(page, app, open_sample):
-    lose = "**/operators/execute*"
-    page.route(
-        lose,
-        lambda route: (
-            route.abort() if '"whole"' in (route.request.post_data or "") else route.continue_()
-        ),
-    )
+    lose_calls(page, '"whole"')
     open_sample("large")
     nodes = app.info["nodes"]["tea"]
     assert lane(page).get_attribute("data-count") == str(len(nodes))
@@ -826,7 +829,7 @@ def test_very_large_trees_are_drawn_before_their_long_texts_are_there(page, app,
     page.get_by_text("Export", exact=True).click()
     assert page.get_by_role("menuitem", name="JSON").is_disabled()
 
-    page.unroute(lose)
+    page.unroute(CALLS)
     page.locator(f"{PANEL} [role=alert]").get_by_role("button", name="Retry").click()
     page.locator("[data-testid=hits]", has_text=re.compile(f"^1/{len(nodes)}$")).wait_for()
     click(page, nodes[0])
