@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,8 @@ from typing import Any
 
 import psutil
 from pymongo import MongoClient
+
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # What setup.sh looks for, in its order.
@@ -67,9 +68,7 @@ def running_app(folder: Path, build: str, timeout: float = 120) -> Iterator[App]
     """
     (folder / "plugins").mkdir(parents=True)
     (folder / "plugins" / "action100m").symlink_to(REPOSITORY, target_is_directory=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = folder / "app.log"
     environment = os.environ | {
         # A database of its own in the mongod that the tests' conftest.py starts.

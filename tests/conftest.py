@@ -12,7 +12,6 @@ import atexit
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pipeline.samplekit import Kit
@@ -82,9 +83,7 @@ def _start_mongod(home: Path) -> tuple[subprocess.Popen, str]:
             "FiftyOne or its mongod is missing: run `make test`, which sets up both."
         )
     (home / "database").mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = ["setpriv", "--pdeathsig", "KILL", mongod, "--bind_ip", "127.0.0.1"]
     command += ["--port", str(port), "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]
     command += ["--dbpath", home / "database", "--logpath", home / "mongod.log"]

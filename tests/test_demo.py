@@ -12,15 +12,10 @@ import urllib.request
 import pytest
 
 from pipeline import dataset as datasets
+from tests.ports import free_port
 
 # The kit is made by its fixture, since other tests may be making it in the same folder.
 pytestmark = [pytest.mark.fiftyone, pytest.mark.slow, pytest.mark.usefixtures("kit")]
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def _demo(repo, port, **variables) -> subprocess.CompletedProcess[str]:
@@ -36,7 +31,7 @@ def _demo(repo, port, **variables) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_demo_makes_everything_and_ends_and_a_second_one_reuses_it(fo, repo):
-    port = _free_port()
+    port = free_port()
     first = _demo(repo, port)
     assert first.returncode == 0, first.stderr
     assert f"the App answers on http://127.0.0.1:{port}" in first.stderr
