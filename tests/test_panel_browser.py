@@ -827,7 +827,8 @@ def test_very_large_trees_are_drawn_before_their_long_texts_are_there(page, app,
     click(page, nodes[0])
     page.get_by_text("The long texts are not here yet").wait_for()
     page.get_by_text("Export", exact=True).click()
-    assert page.get_by_role("menuitem", name="JSON").is_disabled()
+    for kind in ("SVG", "Markdown", "JSON"):
+        assert page.get_by_role("menuitem", name=kind).is_disabled()
 
     page.unroute(CALLS)
     page.locator(f"{PANEL} [role=alert]").get_by_role("button", name="Retry").click()
@@ -946,6 +947,29 @@ def test_a_segment_of_a_run_is_flagged_and_corrected_and_the_ground_truth_is_not
     click(page, app.info["nodes"]["bean"][1])
     assert review.count() == 0
     assert "read only" in page.get_by_label("Details").inner_text()
+
+
+def test_a_review_that_is_saved_late_leaves_the_next_sample_as_it_is(page, app, open_sample):
+    open_sample("bean")
+    page.get_by_label("Lower tree").select_option("coarse")
+    click(page, app.info["nodes"]["coarse bean"][2], "coarse")
+    held = []
+    page.route(
+        CALLS,
+        lambda route: (
+            held.append(route) if '"flagged"' in route.request.post_data else route.continue_()
+        ),
+    )
+    page.get_by_role("form", name="Review").get_by_role("button", name="Flag").click()
+    tea = app.info["ids"]["tea"]
+    page.evaluate("(id) => { __foo__.executeOperator('open_sample', { id }); }", tea)
+    title = page.locator(f"{PANEL} h2", has_text="Tea")
+    title.wait_for()
+    with page.expect_response(CALLS):
+        held[0].continue_()
+    page.wait_for_timeout(1000)
+    assert title.is_visible()
+    assert count(page) == len(app.info["nodes"]["tea"])
 
 
 @pytest.mark.parametrize(

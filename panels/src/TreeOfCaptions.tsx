@@ -83,9 +83,12 @@ function useTrees(
   const call = React.useRef(callPython);
   call.current = callPython;
 
+  const open = React.useRef(sampleId);
+  open.current = sampleId;
+  // An answer may come when another sample is open already.
   const take = React.useCallback((id: string, answer: Answer) => {
     if (!("error" in answer)) remember(id, answer);
-    setLoaded({ sampleId: id, answer, problem: null });
+    if (id === open.current) setLoaded({ sampleId: id, answer, problem: null });
   }, []);
   const generation = `${refreshes} ${attempt}`;
   const knownGeneration = React.useRef(generation);
@@ -100,13 +103,10 @@ function useTrees(
       take(sampleId, known);
       return undefined;
     }
-    let wanted = true;
     void call.current({ sample_id: sampleId }).then((result) => {
-      if (wanted) take(sampleId, readVideo(result));
+      if (knownGeneration.current === generation) take(sampleId, readVideo(result));
     });
-    return () => {
-      wanted = false;
-    };
+    return undefined;
   }, [sampleId, generation]);
 
   // What is there is drawn before the rest is asked for.

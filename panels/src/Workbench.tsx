@@ -200,13 +200,14 @@ export function Workbench(props: Props) {
         tree: tree.name,
         node_id: node.node_id,
         ...edit,
+        whole: video.whole,
       });
       const changed = readVideo(answer);
       if ("error" in changed) return changed.error;
       take(sampleId, changed);
       return null;
     },
-    [python, methods.review, sampleId, take],
+    [python, methods.review, sampleId, video.whole, take],
   );
   const clipsLevel = selected?.level ?? rows[0]?.at(-1)?.level ?? null;
   const openClips = async () => {
